@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Grants as owned objects: xen/grant_table.h. A page leaves only when its grant
+// is gone; what the peer still holds goes to the deferred list with its page.
+#pragma once
+
+#include "core/kapi.h"
+#include "core/result.hpp"
+#include "core/xen.hpp"
+
+namespace xpv {
+
+enum class Access : bool { ReadWrite = false, ReadOnly = true };
+
+// A page of our own, zeroed when it is allocated, freed with its owner.
+class OwnedPage : NoCopy {
+public:
+    OwnedPage() noexcept = default;
+    explicit OwnedPage(xpv_page* page) noexcept : page_{page} {}
+    OwnedPage(OwnedPage&& other) noexcept : page_{other.release()} {}
+    OwnedPage& operator=(OwnedPage&& other) noexcept {
+        if (this != &other) {
+            reset();
+            page_ = other.release();
+        }
+        return *this;
+    }
+    ~OwnedPage() { reset(); }
+
+    static Result<OwnedPage> allocate(xpv_alloc_mode mode) noexcept;
+
+    explicit operator bool() const noexcept { return page_ != nullptr; }
+    xpv_page* get() const noexcept { return page_; }
+    void* address() const noexcept { return xpv_page_address(page_); }
+    // Somebody else frees it from here on.
+    xpv_page* release() noexcept {
+        xpv_page* page = page_;
+        page_ = nullptr;
+        return page;
+    }
+    void reset() noexcept {
+        if (page_ != nullptr)
+            xpv_page_free(release());
+    }
+
+private:
+    xpv_page* page_ = nullptr;
+};
+
+// One page shared with one domain through one reference, for rings and other
+// things that live long. Data pages use GrantBatch.
+class Grant : NoCopy {
+public:
+    Grant() noexcept = default;
+    Grant(Grant&& other) noexcept;
+    Grant& operator=(Grant&& other) noexcept;
+    // A grant that was not revoked goes to the deferred list with its page.
+    ~Grant() { drop(); }
+
+    // Share page with domid; the page now belongs to the grant. NoSpace when the
+    // grant table is full (the page is then freed). May sleep.
+    static Result<Grant> share(uint16_t domid, OwnedPage page, Access access) noexcept;
+
+    explicit operator bool() const noexcept { return static_cast<bool>(page_); }
+    uint32_t ref() const noexcept { return ref_; }
+    void* address() const noexcept { return page_.address(); }
+
+    // End access and give the page back to the caller (none, if this is empty); Busy
+    // when the peer still holds it: reference and page then went to the deferred
+    // list. Either way this object is empty afterwards.
+    Result<OwnedPage> revoke() noexcept;
+
+private:
+    void drop() noexcept;
+
+    OwnedPage page_;
+    uint32_t ref_ = 0;
+};
+
+// References reserved once and used for one page after another on a hot path.
+// The i-th reference grants at most one page at a time; who uses i is the owner's
+// business (an IdPool, a ring slot).
+class GrantRefs : NoCopy {
+public:
+    GrantRefs() noexcept = default;
+    ~GrantRefs() { release(); }
+
+    // count references, all or NoSpace / NoMemory. May sleep.
+    Result<void> reserve(uint32_t count) noexcept;
+    // Give back every reference that was not deferred; none of them may grant.
+    void release() noexcept;
+
+    uint32_t count() const noexcept { return count_; }
+    uint32_t operator[](uint32_t i) const noexcept { return refs_[i]; }
+
+    // Reference i is still held by the peer: hand it and page to the deferred list.
+    // Index i is then lost (lost(i)) until the next reserve().
+    void defer(uint32_t i, xpv_page* page) noexcept;
+    bool lost(uint32_t i) const noexcept { return refs_[i] == invalid; }
+
+    static constexpr uint32_t invalid = ~uint32_t{0};
+
+private:
+    uint32_t* refs_ = nullptr;
+    uint32_t count_ = 0;
+};
+
+// A shared ring of the peer, mapped for as long as this lives.
+class MappedRing : NoCopy {
+public:
+    MappedRing() noexcept = default;
+    ~MappedRing() { unmap(); }
+
+    // Map 1..16 pages contiguously. May sleep.
+    Result<void> map(xpv_xenbus* bus, Span<const uint32_t> refs) noexcept;
+    void unmap() noexcept;
+
+    explicit operator bool() const noexcept { return address_ != nullptr; }
+    void* address() const noexcept { return address_; }
+
+private:
+    xpv_xenbus* bus_ = nullptr;
+    void* address_ = nullptr;
+};
+
+// Copy operations collected and handed to Xen together. Each op carries a tag
+// that comes back with its status; an op that Xen refused is the peer's fault.
+class CopyBatch : NoCopy {
+public:
+    CopyBatch() noexcept = default;
+
+    uint32_t count() const noexcept { return count_; }
+    uint32_t room() const noexcept { return XPV_COPY_BATCH - count_; }
+
+    // From the peer's granted page to our memory. Neither range crosses 4 KiB.
+    void from_peer(uint16_t domid, uint32_t ref, uint16_t offset, uint64_t our_gfn,
+                   uint16_t our_offset, uint16_t bytes, uint32_t tag) noexcept {
+        gnttab_copy& op = ops_[count_];
+        op.source.u.ref = ref;
+        op.source.domid = domid;
+        op.source.offset = offset;
+        op.dest.u.gmfn = our_gfn;
+        op.dest.domid = DOMID_SELF;
+        op.dest.offset = our_offset;
+        op.len = bytes;
+        op.flags = GNTCOPY_source_gref;
+        tags_[count_++] = tag;
+    }
+
+    // From our memory to the peer's granted page.
+    void to_peer(uint16_t domid, uint32_t ref, uint16_t offset, uint64_t our_gfn,
+                 uint16_t our_offset, uint16_t bytes, uint32_t tag) noexcept {
+        gnttab_copy& op = ops_[count_];
+        op.source.u.gmfn = our_gfn;
+        op.source.domid = DOMID_SELF;
+        op.source.offset = our_offset;
+        op.dest.u.ref = ref;
+        op.dest.domid = domid;
+        op.dest.offset = offset;
+        op.len = bytes;
+        op.flags = GNTCOPY_dest_gref;
+        tags_[count_++] = tag;
+    }
+
+    // From one peer's granted page to another's.
+    void peer_to_peer(uint16_t from_domid, uint32_t from_ref, uint16_t from_offset,
+                      uint16_t to_domid, uint32_t to_ref, uint16_t to_offset, uint16_t bytes,
+                      uint32_t tag) noexcept {
+        gnttab_copy& op = ops_[count_];
+        op.source.u.ref = from_ref;
+        op.source.domid = from_domid;
+        op.source.offset = from_offset;
+        op.dest.u.ref = to_ref;
+        op.dest.domid = to_domid;
+        op.dest.offset = to_offset;
+        op.len = bytes;
+        op.flags = GNTCOPY_source_gref | GNTCOPY_dest_gref;
+        tags_[count_++] = tag;
+    }
+
+    // Run all ops in one hypercall; on_failure(tag, status) for each that failed.
+    // The batch is empty afterwards.
+    template <class OnFailure> void run(OnFailure on_failure) noexcept {
+        if (count_ == 0)
+            return;
+        xpv_gnttab_copy(ops_, count_);
+        for (uint32_t i = 0; i < count_; ++i)
+            if (ops_[i].status != GNTST_okay)
+                on_failure(tags_[i], ops_[i].status);
+        count_ = 0;
+    }
+
+private:
+    gnttab_copy ops_[XPV_COPY_BATCH];
+    uint32_t tags_[XPV_COPY_BATCH];
+    uint32_t count_ = 0;
+};
+
+} // namespace xpv

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "core/xenstore.hpp"
+
+namespace xpv {
+namespace {
+
+constexpr uint32_t value_size = 32; // of any number that makes sense
+
+// For messages: what the peer wrote, with nothing that could confuse a terminal.
+void make_printable(char* text) noexcept {
+    for (; *text != '\0'; ++text)
+        if (*text < ' ' || *text > '~')
+            *text = '?';
+}
+
+uint32_t format(uint32_t number, char (&digits)[11]) noexcept {
+    char reversed[10];
+    uint32_t count = 0;
+    do {
+        reversed[count++] = static_cast<char>('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    for (uint32_t i = 0; i < count; ++i)
+        digits[i] = reversed[count - 1 - i];
+    digits[count] = '\0';
+    return count;
+}
+
+} // namespace
+
+void Key::append(const char* text) noexcept {
+    while (*text != '\0' && length_ + 1 < sizeof(text_))
+        text_[length_++] = *text++;
+    text_[length_] = '\0';
+}
+
+void Key::append(uint32_t number) noexcept {
+    char digits[11];
+    format(number, digits);
+    append(digits);
+}
+
+Result<uint32_t> parse_number(const char* text) noexcept {
+    if (*text == '\0')
+        return Error::Invalid;
+    uint32_t number = 0;
+    for (; *text != '\0'; ++text) {
+        if (*text < '0' || *text > '9')
+            return Error::Invalid;
+        const auto digit = static_cast<uint32_t>(*text - '0');
+        if (number > (UINT32_MAX - digit) / 10)
+            return Error::Range;
+        number = number * 10 + digit;
+    }
+    return number;
+}
+
+// One look at the node: what was checked is what is used. absent: what a missing
+// node means, or nullptr when it must be there.
+Result<uint32_t> Xenstore::read(xpv_xs_dir dir, const Key& key, uint32_t min, uint32_t max,
+                                const uint32_t* absent) const noexcept {
+    const char* const whose = dir == XPV_XS_PEER ? "the other end's " : "";
+    char text[value_size];
+    const int length = xpv_xs_read(bus_, dir, key.text(), text, sizeof(text));
+    if (length == to_errno(Error::NoEntry)) {
+        if (absent != nullptr)
+            return *absent;
+        xpv_log(bus_, XPV_LOG_ERR, "%s%s is missing, a number in %u..%u is needed", whose,
+                key.text(), min, max);
+        return Error::NoEntry;
+    }
+    if (length == to_errno(Error::TooBig)) {
+        xpv_log(bus_, XPV_LOG_ERR, "%s%s is too long for a number in %u..%u", whose, key.text(),
+                min, max);
+        return Error::Range;
+    }
+    if (length < 0)
+        return from_errno(length);
+    const Result<uint32_t> number = parse_number(text);
+    if (!number.ok() || number.value() < min || number.value() > max) {
+        make_printable(text);
+        xpv_log(bus_, XPV_LOG_ERR, "%s%s = \"%s\" is not a number in %u..%u", whose, key.text(),
+                text, min, max);
+        return Error::Range;
+    }
+    return number;
+}
+
+Result<uint32_t> Xenstore::require(xpv_xs_dir dir, const Key& key, uint32_t min,
+                                   uint32_t max) const noexcept {
+    return read(dir, key, min, max, nullptr);
+}
+
+Result<uint32_t> Xenstore::optional(xpv_xs_dir dir, const Key& key, uint32_t min, uint32_t max,
+                                    uint32_t absent) const noexcept {
+    return read(dir, key, min, max, &absent);
+}
+
+bool Xenstore::flag(xpv_xs_dir dir, const Key& key, bool absent) const noexcept {
+    const Result<uint32_t> value = optional(dir, key, 0, 1, absent ? 1 : 0);
+    return value.ok() ? value.value() != 0 : absent;
+}
+
+Result<void> Xenstore::write(const Key& key, uint32_t number) const noexcept {
+    char digits[11];
+    format(number, digits);
+    return write(key, digits);
+}
+
+Result<void> Xenstore::write(const Key& key, const char* text) const noexcept {
+    return check(xpv_xs_write(bus_, key.text(), text));
+}
+
+Result<void> Xenstore::remove(const Key& key) const noexcept {
+    return check(xpv_xs_remove(bus_, key.text()));
+}
+
+} // namespace xpv

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* core/kapi.h: memory. */
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "shim/shim.h"
+
+void *xpv_alloc(size_t bytes)
+{
+	return kvzalloc(bytes, GFP_KERNEL);
+}
+
+void xpv_free(void *memory)
+{
+	kvfree(memory);
+}
+
+struct xpv_page *xpv_page_alloc(enum xpv_alloc_mode mode)
+{
+	gfp_t gfp = mode == XPV_ALLOC_ATOMIC ? GFP_ATOMIC : GFP_KERNEL;
+
+	return xpv_from_page(alloc_page(gfp | __GFP_ZERO | __GFP_NOWARN));
+}
+
+void xpv_page_free(struct xpv_page *page)
+{
+	__free_page(xpv_to_page(page));
+}
+
+void *xpv_page_address(struct xpv_page *page)
+{
+	return page_address(xpv_to_page(page));
+}
