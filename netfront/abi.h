@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Between the network frontend's C++ and its C shim: xen/io/netif.h, the guest's
+ * end. Transmit is what the guest sends.
+ *
+ * C owns the net device, packets and time; C++ owns the rings, the grants, the
+ * handshake and every decision that the backend can influence.
+ */
+#ifndef XPV_NETFRONT_ABI_H
+#define XPV_NETFRONT_ABI_H
+
+#include "core/kapi.h"
+#include "net/packet.h"
+
+XPV_BEGIN_DECLS
+
+struct xpv_netfront;	   /* C++: one device, all of its life */
+struct xpv_netfront_queue; /* C++: one queue pair, as long as it is connected */
+struct xpv_netfront_os;	   /* C: the net device and what belongs to it */
+
+#define XPV_NETFRONT_BATCH 64	   /* received packets that one call handles */
+#define XPV_NETFRONT_RING 256	   /* slots of a ring, either direction */
+#define XPV_NETFRONT_MIN_MTU 68	   /* of IPv4 */
+#define XPV_NETFRONT_SLOT_MTU 1500 /* where a packet is one slot (no sg) */
+#define XPV_NETFRONT_MAX_MTU (XPV_NET_MAX_PACKET - 14)
+#define XPV_NETFRONT_MAX_COPYBREAK 4096
+
+/* What this end may use; module parameters. */
+struct xpv_netfront_settings {
+	uint32_t max_queues;   /* 1..XPV_NET_MAX_QUEUES */
+	uint32_t rx_copybreak; /* bytes, 0..XPV_NETFRONT_MAX_COPYBREAK */
+	uint32_t handle;       /* of the vif; for interrupt names */
+	bool sg;
+	bool gso; /* needs sg */
+	bool csum;
+	bool split; /* event channels */
+};
+
+/* What both ends agreed on, for a connection's lifetime. */
+struct xpv_netfront_features {
+	bool sg;
+	bool gso_v4, gso_v6;
+	bool csum_v4, csum_v6; /* the backend takes packets without checksum */
+	bool split;
+};
+
+/*
+ * A queue's counters, over all connections; the transmitter writes the first
+ * half, the poller the second (drops of the shim included), anybody reads.
+ */
+struct xpv_netfront_counters {
+	uint64_t tx_packets, tx_bytes, tx_slots;
+	uint64_t tx_notifies, tx_irqs;
+	uint64_t tx_stops;   /* times that the ring was full */
+	uint64_t tx_drops;   /* no buffer, or no packet for this backend */
+	uint64_t tx_errors;  /* slots that the backend answered with an error */
+	uint64_t tx_buffers; /* granted so far; they are kept while connected */
+
+	uint64_t rx_packets __attribute__((aligned(64)));
+	uint64_t rx_bytes, rx_slots;
+	uint64_t rx_notifies, rx_irqs, rx_spurious;
+	uint64_t rx_copied;  /* packets copied; their pages stay granted */
+	uint64_t rx_flipped; /* pages that went up with a packet */
+	uint64_t rx_errors;  /* packets malformed, or broken off by the backend */
+	uint64_t rx_drops;   /* packets lost for want of memory */
+	uint64_t rx_refill_fails;
+	uint64_t rx_csum_fixups; /* GSO packets without csum_blank */
+	uint64_t grants_made, grants_ended, grants_deferred;
+};
+
+/* ---- downcalls: device; process context, serialised by the caller ------- */
+
+/* NULL without memory. bus and os outlive the device. */
+struct xpv_netfront *
+xpv_netfront_create(struct xpv_xenbus *bus, struct xpv_netfront_os *os,
+		    const struct xpv_netfront_settings *settings);
+/* After XPV_NETFRONT_REMOVE. */
+void xpv_netfront_destroy(struct xpv_netfront *device);
+
+/* The `mac` and `mtu` nodes of our own folder: 0, or -errno with a message when
+ * there is no valid MAC. An mtu that is absent or invalid reads as 0. */
+int xpv_netfront_identity(struct xpv_netfront *device, uint8_t mac[6],
+			  uint32_t *mtu);
+
+enum xpv_netfront_event {
+	XPV_NETFRONT_PROBED,	/* first look */
+	XPV_NETFRONT_CHANGED,	/* the other end's state */
+	XPV_NETFRONT_BROKE,	/* the work that xpv_netfront_os_broken() asked for */
+	XPV_NETFRONT_RECONNECT, /* settings changed: negotiate again */
+	XPV_NETFRONT_REMOVE,	/* the driver leaves the device */
+};
+
+/* Carry the handshake as far as it goes. Returns 0, or the -errno for which no
+ * connection could be made. Waits for the backend are bounded. */
+int xpv_netfront_handle(struct xpv_netfront *device,
+			enum xpv_netfront_event event);
+
+/* Queues to ask for from the next connection on; 1..settings.max_queues. */
+void xpv_netfront_want_queues(struct xpv_netfront *device, uint32_t queues);
+/* Received packets of up to so many bytes are copied; any context. */
+uint32_t xpv_netfront_copybreak(const struct xpv_netfront *device);
+void xpv_netfront_set_copybreak(struct xpv_netfront *device, uint32_t bytes);
+
+/* Never NULL for index < settings.max_queues; lives as long as the device. */
+struct xpv_netfront_counters *
+xpv_netfront_queue_counters(struct xpv_netfront *device, uint32_t index);
+
+/* One ring as both ends see it. */
+struct xpv_netfront_ring_view {
+	uint32_t size, req_prod, rsp_cons; /* ours, private */
+	uint32_t shared_req_prod, shared_req_event;
+	uint32_t shared_rsp_prod, shared_rsp_event;
+	uint32_t ref, port;
+	bool owes_eoi;
+	/* tx: ids in flight, buffers granted, the queue is stopped
+	 * rx: buffers posted, copied ones to post again, ones without page */
+	uint32_t in_flight, buffers, bare;
+	bool stopped;
+};
+
+struct xpv_netfront_view {
+	struct xpv_netfront_ring_view tx, rx;
+	bool split;
+};
+
+/* False while queue index is not connected. Its numbers may be a moment old. */
+bool xpv_netfront_look(struct xpv_netfront *device, uint32_t index,
+		       struct xpv_netfront_view *view);
+
+/* ---- downcalls: transmit, under the transmit queue's lock --------------- */
+
+enum xpv_netfront_tx_result {
+	XPV_NETFRONT_TX_SENT = 0,
+	XPV_NETFRONT_TX_DROPPED = 1 << 0, /* counted in tx_drops */
+	XPV_NETFRONT_TX_STOP = 1 << 1,	  /* stop the queue: a wake-up is on its way */
+};
+
+/*
+ * Send one packet of total bytes, the sum of the runs; the bytes are copied, so
+ * that the packet is the caller's again. more: another one follows at once.
+ * Returns bits of enum xpv_netfront_tx_result. Softirq or process context.
+ */
+uint32_t xpv_netfront_tx(struct xpv_netfront_queue *queue,
+			 const struct xpv_bytes *runs, uint32_t count,
+			 uint32_t total, struct xpv_offload offload, bool more);
+
+/* Is there anything for xpv_netfront_tx_poll() to do? Without the lock. */
+bool xpv_netfront_tx_due(const struct xpv_netfront_queue *queue);
+/* Take back what the backend has sent. True: wake the queue. */
+bool xpv_netfront_tx_poll(struct xpv_netfront_queue *queue);
+
+/* ---- downcalls: receive, from the queue's one poller (NAPI) ------------- */
+
+/* A part of a packet, inside one page. */
+struct xpv_netfront_piece {
+	struct xpv_page *page;
+	uint16_t offset;
+	uint16_t length; /* 1.. */
+};
+
+struct xpv_netfront_packet {
+	const struct xpv_netfront_piece *piece;
+	uint16_t pieces; /* 1..19; the first holds the Ethernet header */
+	bool copy;	 /* copy the bytes, the pages stay with C++; otherwise they
+			  * are the caller's, from here on (page_pool pages) */
+	uint32_t length; /* sum of the pieces, 14..65557 */
+	struct xpv_offload offload;
+};
+
+/*
+ * Up to max (1..XPV_NETFRONT_BATCH) packets in *packets, valid until
+ * xpv_netfront_rx_refill(), which must follow.
+ */
+uint32_t xpv_netfront_rx_poll(struct xpv_netfront_queue *queue, uint32_t max,
+			      const struct xpv_netfront_packet **packets);
+/* Post buffers. False: memory was short, try again after a while. */
+bool xpv_netfront_rx_refill(struct xpv_netfront_queue *queue);
+/* The poller is not scheduled any more: ask for an event, pay the interrupt's
+ * EOI. True: there is work, schedule it again. */
+bool xpv_netfront_rx_idle(struct xpv_netfront_queue *queue);
+
+/* ---- upcalls: C++ asks the shim ----------------------------------------- */
+
+/* Poll queue index soon. Any context. */
+void xpv_netfront_os_schedule(struct xpv_netfront_os *os, uint32_t index);
+/* Call xpv_netfront_handle(XPV_NETFRONT_BROKE) soon. Any context. */
+void xpv_netfront_os_broken(struct xpv_netfront_os *os);
+
+/* Before a connection's rings are announced: make pollers and page pools for
+ * count queues. They poll when the net device is open. 0 or -errno. */
+int xpv_netfront_os_start(struct xpv_netfront_os *os, uint32_t count,
+			  struct xpv_netfront_queue *const *queues,
+			  const struct xpv_netfront_features *features);
+/* In full service: carrier on, wake the queues, tell the neighbours. */
+void xpv_netfront_os_announce(struct xpv_netfront_os *os);
+/* Carrier off; when it returns no data path downcall runs or will run. Again: no
+ * effect. */
+void xpv_netfront_os_stop(struct xpv_netfront_os *os);
+/* Undo start, after stop; every page is back. Again: no effect. */
+void xpv_netfront_os_release(struct xpv_netfront_os *os);
+
+/* Wait until the other end's state is in mask (1 << state), at most timeout_ms
+ * milliseconds; returns whether it is. */
+bool xpv_netfront_os_wait_peer(struct xpv_netfront_os *os, uint16_t mask,
+			       uint32_t timeout_ms);
+
+/*
+ * Pages for received packets. Fresh ones are zeroed; recycled ones hold what
+ * this same backend sent. get: how many there were, 0..count; poller.
+ * put: back to the pool; poller or, after stop, process context.
+ */
+uint32_t xpv_netfront_os_pages_get(struct xpv_netfront_os *os, uint32_t index,
+				   uint32_t count, struct xpv_page **pages);
+void xpv_netfront_os_pages_put(struct xpv_netfront_os *os, uint32_t index,
+			       uint32_t count, struct xpv_page *const *pages);
+/* The pool forgets the page, which then is one of xpv_page_alloc()'s. */
+void xpv_netfront_os_page_detach(struct xpv_netfront_os *os, uint32_t index,
+				 struct xpv_page *page);
+
+XPV_END_DECLS
+
+#endif

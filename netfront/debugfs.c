@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* /sys/kernel/debug/xpv-netfront/<device>/queue-<n>: a queue's rings as both ends
+ * see them. <device> is the one that ethtool -i calls bus-info.
+ */
+#include <linux/debugfs.h>
+#include <linux/seq_file.h>
+
+#include "netfront/netfront.h"
+
+static struct dentry *root;
+
+static void show_ring(struct seq_file *out, const char *name,
+		      const struct xpv_netfront_ring_view *ring)
+{
+	seq_printf(out, "%s: ref %u, event channel %u%s\n", name, ring->ref,
+		   ring->port, ring->owes_eoi ? " (EOI owed)" : "");
+	seq_printf(out, "  size      %10u\n", ring->size);
+	seq_printf(out, "  req prod  %10u  shared %10u  event %10u\n",
+		   ring->req_prod, ring->shared_req_prod, ring->shared_req_event);
+	seq_printf(out, "  rsp cons  %10u  prod   %10u  event %10u\n",
+		   ring->rsp_cons, ring->shared_rsp_prod, ring->shared_rsp_event);
+	seq_printf(out, "  free      %10u  not consumed %4u\n",
+		   ring->size - (ring->req_prod - ring->rsp_cons),
+		   ring->shared_rsp_prod - ring->rsp_cons);
+}
+
+static int queue_show(struct seq_file *out, void *unused)
+{
+	struct netfront_queue *queue = out->private;
+	struct xpv_netfront_os *nf = queue->nf;
+	struct xpv_netfront_view view;
+	bool connected;
+
+	mutex_lock(&nf->lock); /* no connecting or disconnecting meanwhile */
+	connected = xpv_netfront_look(nf->core, queue->index, &view);
+	mutex_unlock(&nf->lock);
+
+	seq_printf(out, "%s queue %u: ", netdev_name(nf->netdev), queue->index);
+	if (!connected) {
+		seq_puts(out, "not connected\n");
+		return 0;
+	}
+	seq_printf(out, "connected, %s event channel%s\n",
+		   view.split ? "split" : "one", view.split ? "s" : "");
+	show_ring(out, "tx", &view.tx);
+	seq_printf(out, "  in flight %10u  buffers granted %u%s\n",
+		   view.tx.in_flight, view.tx.buffers,
+		   view.tx.stopped ? ", stopped" : "");
+	show_ring(out, "rx", &view.rx);
+	seq_printf(out, "  posted    %10u  to post %u  without page %u\n",
+		   view.rx.in_flight, view.rx.buffers, view.rx.bare);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(queue);
+
+void netfront_debugfs_add(struct xpv_netfront_os *nf)
+{
+	char name[24];
+	u32 i;
+
+	nf->debugfs = debugfs_create_dir(dev_name(&nf->bus.dev->dev), root);
+	for (i = 0; i < nf->max_queues; i++) {
+		snprintf(name, sizeof(name), "queue-%u", i);
+		debugfs_create_file(name, 0400, nf->debugfs, &nf->queues[i],
+				    &queue_fops);
+	}
+}
+
+void netfront_debugfs_init(void)
+{
+	root = debugfs_create_dir("xpv-netfront", NULL);
+}
+
+void netfront_debugfs_exit(void)
+{
+	debugfs_remove_recursive(root);
+}

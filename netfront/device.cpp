@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Queues, broken devices, and the downcalls of abi.h.
+#include "netfront/device.hpp"
+
+namespace xpv::netfront {
+
+static_assert(XPV_NETFRONT_RING == net::ring_slots);
+static_assert(XPV_NETFRONT_MAX_MTU == net::max_packet - net::ethernet_header);
+static_assert(XPV_NETFRONT_MAX_COPYBREAK <= page_size);
+
+Queue::Queue(Device& device, uint32_t index) noexcept
+    : tx{*this}, rx{*this}, device_{device}, index_{index} {}
+
+Result<void> Queue::open(bool split) noexcept {
+    split_ = split;
+    XPV_TRY(tx.open());
+    XPV_TRY(rx.open());
+    const Key name{"vif", device_.settings().handle, "-q"};
+    const Key name_rx{name.text(), index_, split ? "-rx" : ""};
+    XPV_TRY(channel_.offer(device_.bus(), name_rx.text(), on_event, this));
+    if (!split)
+        return {};
+    const Key name_tx{name.text(), index_, "-tx"};
+    return tx_channel_.offer(device_.bus(), name_tx.text(), on_tx_event, this);
+}
+
+void Queue::close() noexcept {
+    tx_channel_.unbind();
+    channel_.unbind();
+    tx.close();
+    rx.close();
+}
+
+// Hard interrupts.
+void Queue::on_event(void* context) noexcept {
+    auto* const queue = static_cast<Queue*>(context);
+    queue->channel_.arrived();
+    ++queue->device_.counters(queue->index_).rx_irqs;
+    xpv_netfront_os_schedule(queue->device_.os(), queue->index_);
+}
+
+void Queue::on_tx_event(void* context) noexcept {
+    auto* const queue = static_cast<Queue*>(context);
+    queue->tx_channel_.arrived();
+    ++queue->device_.counters(queue->index_).tx_irqs;
+    xpv_netfront_os_schedule(queue->device_.os(), queue->index_);
+}
+
+void Device::fail(uint32_t queue, const char* what, uint32_t value) noexcept {
+    if (__atomic_exchange_n(&broken_, true, __ATOMIC_ACQ_REL))
+        return;
+    xpv_log(bus_, XPV_LOG_ERR, "queue %u: the backend broke the protocol: %s %u; disconnecting",
+            queue, what, value);
+    xpv_netfront_os_broken(os_);
+}
+
+} // namespace xpv::netfront
+
+using xpv::Span;
+
+xpv_netfront* xpv_netfront_create(xpv_xenbus* bus, xpv_netfront_os* os,
+                                  const xpv_netfront_settings* settings) {
+    void* const memory = xpv_alloc(sizeof(xpv_netfront));
+    return memory == nullptr ? nullptr : new (memory) xpv_netfront{bus, os, *settings};
+}
+
+void xpv_netfront_destroy(xpv_netfront* device) {
+    if (device != nullptr)
+        device->~xpv_netfront();
+    xpv_free(device);
+}
+
+int xpv_netfront_identity(xpv_netfront* device, uint8_t mac[6], uint32_t* mtu) {
+    char text[32];
+    const int length = xpv_xs_read(device->bus(), XPV_XS_OWN, "mac", text, sizeof(text));
+    const auto parsed = length < 0 ? xpv::check(length) : xpv::netfront::parse_mac(text, mac);
+    if (!parsed.ok()) {
+        xpv_log(device->bus(), XPV_LOG_ERR,
+                "mac is missing or not the address of a station, such as 00:16:3e:12:34:56");
+        return to_errno(parsed);
+    }
+    *mtu = xpv::Xenstore{device->bus()}
+               .optional(XPV_XS_OWN, "mtu", XPV_NETFRONT_MIN_MTU, XPV_NETFRONT_MAX_MTU, 0)
+               .value_or(0);
+    return 0;
+}
+
+int xpv_netfront_handle(xpv_netfront* device, xpv_netfront_event event) {
+    return device->handle(event);
+}
+
+void xpv_netfront_want_queues(xpv_netfront* device, uint32_t queues) {
+    device->want_queues(queues);
+}
+
+uint32_t xpv_netfront_copybreak(const xpv_netfront* device) { return device->copybreak(); }
+
+void xpv_netfront_set_copybreak(xpv_netfront* device, uint32_t bytes) {
+    device->set_copybreak(bytes);
+}
+
+xpv_netfront_counters* xpv_netfront_queue_counters(xpv_netfront* device, uint32_t index) {
+    return &device->counters(index);
+}
+
+bool xpv_netfront_look(xpv_netfront* device, uint32_t index, xpv_netfront_view* view) {
+    const xpv::netfront::Queue* const queue = device->queue(index);
+    if (queue == nullptr)
+        return false;
+    view->split = queue->split();
+    queue->tx.look(view->tx);
+    queue->rx.look(view->rx);
+    return true;
+}
+
+uint32_t xpv_netfront_tx(xpv_netfront_queue* queue, const xpv_bytes* runs, uint32_t count,
+                         uint32_t total, xpv_offload offload, bool more) {
+    return queue->tx.send(Span<const xpv_bytes>{runs, count}, total, offload, more);
+}
+
+bool xpv_netfront_tx_due(const xpv_netfront_queue* queue) { return queue->tx.due(); }
+
+bool xpv_netfront_tx_poll(xpv_netfront_queue* queue) { return queue->tx.poll(); }
+
+uint32_t xpv_netfront_rx_poll(xpv_netfront_queue* queue, uint32_t max,
+                              const xpv_netfront_packet** packets) {
+    return queue->rx.poll(max, packets);
+}
+
+bool xpv_netfront_rx_refill(xpv_netfront_queue* queue) { return queue->rx.refill(); }
+
+bool xpv_netfront_rx_idle(xpv_netfront_queue* queue) { return queue->rx.idle(); }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// One vif as the guest sees it, over all of its connections, and its queues.
+#pragma once
+
+#include "core/evtchn.hpp"
+#include "core/xenbus_state.hpp"
+#include "core/xenstore.hpp"
+#include "netfront/abi.h"
+#include "netfront/features.hpp"
+#include "netfront/rx.hpp"
+#include "netfront/tx.hpp"
+
+namespace xpv::netfront {
+
+class Device;
+
+// A connected queue pair. Its parts are made by Device::connect and end with it.
+class Queue : NoCopy {
+public:
+    Queue(Device& device, uint32_t index) noexcept;
+
+    // Rings, references, event channels. May sleep.
+    Result<void> open(bool split) noexcept;
+    // Take everything back; what the backend still holds is deferred. After
+    // xpv_netfront_os_stop(). May sleep.
+    void close() noexcept;
+
+    Device& device() const noexcept { return device_; }
+    uint32_t index() const noexcept { return index_; }
+    bool split() const noexcept { return split_; }
+    EventChannel& tx_channel() noexcept { return split_ ? tx_channel_ : channel_; }
+    EventChannel& rx_channel() noexcept { return channel_; }
+    const EventChannel& tx_channel() const noexcept { return split_ ? tx_channel_ : channel_; }
+
+    Tx tx;
+    Rx rx;
+
+private:
+    static void on_event(void* context) noexcept;
+    static void on_tx_event(void* context) noexcept;
+
+    Device& device_;
+    const uint32_t index_;
+    bool split_ = false;
+    EventChannel channel_;    // receive, or both
+    EventChannel tx_channel_; // when split
+};
+
+class Device : NoCopy {
+public:
+    Device(xpv_xenbus* bus, xpv_netfront_os* os, const xpv_netfront_settings& settings) noexcept
+        : bus_{bus}, os_{os}, settings_{settings}, wanted_queues_{settings.max_queues},
+          copybreak_{settings.rx_copybreak} {}
+
+    int handle(xpv_netfront_event event) noexcept;
+
+    // The backend broke the protocol: say so once, stop the data path, have the
+    // shim call back. Any context.
+    void fail(uint32_t queue, const char* what, uint32_t value) noexcept;
+    bool broken() const noexcept { return __atomic_load_n(&broken_, __ATOMIC_RELAXED); }
+
+    xpv_xenbus* bus() const noexcept { return bus_; }
+    xpv_netfront_os* os() const noexcept { return os_; }
+    uint16_t peer() const noexcept { return xpv_xenbus_peer(bus_); }
+    const xpv_netfront_settings& settings() const noexcept { return settings_; }
+    const xpv_netfront_features& features() const noexcept { return features_; }
+    xpv_netfront_counters& counters(uint32_t index) noexcept { return counters_[index]; }
+    Queue* queue(uint32_t index) const noexcept {
+        return index < queue_count_ ? queues_[index] : nullptr;
+    }
+    Phase phase() const noexcept { return phase_; }
+
+    void want_queues(uint32_t count) noexcept { wanted_queues_ = count; }
+    uint32_t copybreak() const noexcept { return load_once(&copybreak_); }
+    void set_copybreak(uint32_t bytes) noexcept { store_once(&copybreak_, bytes); }
+
+private:
+    PeerState peer_state() const noexcept;
+    Result<void> carry_out(const Step& step) noexcept;
+    Result<void> connect() noexcept;
+    Result<void> make_queues(uint32_t count) noexcept;
+    void disconnect() noexcept;
+
+    xpv_xenbus* const bus_;
+    xpv_netfront_os* const os_;
+    const xpv_netfront_settings settings_;
+    xpv_netfront_features features_{};
+    uint32_t wanted_queues_;
+    uint32_t copybreak_;
+    Phase phase_ = Phase::Initialising;
+    bool leaving_ = false;
+    bool broken_ = false;
+    uint32_t queue_count_ = 0;
+    Queue* queues_[XPV_NET_MAX_QUEUES] = {};
+    xpv_netfront_counters counters_[XPV_NET_MAX_QUEUES] = {};
+};
+
+} // namespace xpv::netfront
+
+// The opaque handles of abi.h.
+struct xpv_netfront : xpv::netfront::Device {
+    using Device::Device;
+};
+struct xpv_netfront_queue : xpv::netfront::Queue {
+    using Queue::Queue;
+};

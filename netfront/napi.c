@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Receive: the poller, its page pool, and packets made of what C++ hands up. */
+#include <linux/etherdevice.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <linux/version.h>
+#include <net/checksum.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#include <net/page_pool/helpers.h>
+#else
+#include <net/page_pool.h>
+#endif
+
+#include "netfront/netfront.h"
+
+#define PULL 128 /* bytes of a packet's head that are copied: all headers */
+#define REFILL_AGAIN (HZ / 10)
+
+/* ---- pages --------------------------------------------------------------- */
+
+/*
+ * What the backend may read of a page that it can write: fresh pages are zeroed,
+ * recycled ones hold a packet that this backend sent itself. The stack treats a
+ * packet's pages as read-only, but for those that it decrypts in place (IPsec,
+ * TLS): with a backend that must not see such plain text set rx_copybreak to
+ * 4096 and the MTU below, then no page ever leaves the driver.
+ */
+uint32_t xpv_netfront_os_pages_get(struct xpv_netfront_os *os, uint32_t index,
+				   uint32_t count, struct xpv_page **pages)
+{
+	struct page_pool *pool = os->queues[index].pool;
+	struct page *page;
+	u32 n;
+
+	for (n = 0; n < count; n++) {
+		page = page_pool_alloc_pages(pool, GFP_ATOMIC | __GFP_NOWARN |
+							   __GFP_ZERO);
+		if (unlikely(!page))
+			break;
+		pages[n] = xpv_from_page(page);
+	}
+	return n;
+}
+
+void xpv_netfront_os_pages_put(struct xpv_netfront_os *os, uint32_t index,
+			       uint32_t count, struct xpv_page *const *pages)
+{
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		page_pool_put_full_page(os->queues[index].pool,
+					xpv_to_page(pages[i]), false);
+}
+
+void xpv_netfront_os_page_detach(struct xpv_netfront_os *os, uint32_t index,
+				 struct xpv_page *page)
+{
+	/* A page with another user is not recycled: the pool drops it. */
+	get_page(xpv_to_page(page));
+	page_pool_put_full_page(os->queues[index].pool, xpv_to_page(page), false);
+}
+
+/* ---- packets ------------------------------------------------------------- */
+
+static void put_piece(struct netfront_queue *queue,
+		      const struct xpv_netfront_piece *piece)
+{
+	page_pool_put_full_page(queue->pool, xpv_to_page(piece->page), true);
+}
+
+static const void *bytes_of(const struct xpv_netfront_piece *piece)
+{
+	return page_address(xpv_to_page(piece->page)) + piece->offset;
+}
+
+static struct sk_buff *copied_skb(struct netfront_queue *queue,
+				  const struct xpv_netfront_packet *packet)
+{
+	struct sk_buff *skb = napi_alloc_skb(&queue->napi, packet->length);
+	u32 i;
+
+	if (unlikely(!skb))
+		return NULL;
+	for (i = 0; i < packet->pieces; i++)
+		skb_put_data(skb, bytes_of(&packet->piece[i]),
+			     packet->piece[i].length);
+	return skb;
+}
+
+/* The packet's pages become fragments, but for its head. */
+static struct sk_buff *flipped_skb(struct netfront_queue *queue,
+				   const struct xpv_netfront_packet *packet)
+{
+	const struct xpv_netfront_piece *piece = packet->piece;
+	u32 i, pull = 0, frags = 0;
+	struct sk_buff *skb;
+
+	/* Pieces beyond what fits in fragments are copied, the first ones. */
+	for (i = 0; i + MAX_SKB_FRAGS < packet->pieces; i++)
+		pull += piece[i].length;
+	if (!pull)
+		pull = min_t(u32, piece->length, PULL);
+	skb = napi_alloc_skb(&queue->napi, pull);
+	if (unlikely(!skb)) {
+		for (i = 0; i < packet->pieces; i++)
+			put_piece(queue, &piece[i]);
+		return NULL;
+	}
+	skb_mark_for_recycle(skb);
+	for (i = 0; i < packet->pieces; i++) {
+		u32 part = min_t(u32, piece[i].length, pull);
+
+		if (part)
+			skb_put_data(skb, bytes_of(&piece[i]), part);
+		pull -= part;
+		if (part == piece[i].length)
+			put_piece(queue, &piece[i]);
+		else
+			skb_add_rx_frag(skb, frags++, xpv_to_page(piece[i].page),
+					piece[i].offset + part,
+					piece[i].length - part, PAGE_SIZE);
+	}
+	return skb;
+}
+
+/* Tell the stack what the backend said; drop what it cannot have meant. */
+static int set_offload(struct netfront_queue *queue, struct sk_buff *skb,
+		       const struct xpv_offload *offload)
+{
+	bool recalculate = false;
+
+	if (offload->gso) {
+		skb_shinfo(skb)->gso_size = offload->gso_size;
+		skb_shinfo(skb)->gso_type =
+			SKB_GSO_DODGY | (offload->gso == XPV_GSO_TCPV6 ?
+						 SKB_GSO_TCPV6 :
+						 SKB_GSO_TCPV4);
+		/* Some backends forget to say it, but it cannot be otherwise. */
+		if (offload->csum != XPV_CSUM_BLANK) {
+			recalculate = true;
+			xpv_netfront_queue_counters(queue->nf->core,
+						    queue->index)
+				->rx_csum_fixups++;
+		}
+	}
+	if (offload->csum == XPV_CSUM_BLANK || recalculate) {
+		skb->ip_summed = CHECKSUM_PARTIAL;
+		return skb_checksum_setup(skb, recalculate);
+	}
+	if (offload->csum == XPV_CSUM_VALIDATED &&
+	    queue->nf->netdev->features & NETIF_F_RXCSUM)
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+	return 0;
+}
+
+static void receive(struct netfront_queue *queue,
+		    const struct xpv_netfront_packet *packet)
+{
+	struct sk_buff *skb = packet->copy ? copied_skb(queue, packet) :
+					     flipped_skb(queue, packet);
+	struct xpv_netfront_counters *counters;
+
+	if (unlikely(!skb)) {
+		counters = xpv_netfront_queue_counters(queue->nf->core, queue->index);
+		counters->rx_drops++;
+		return;
+	}
+	skb->protocol = eth_type_trans(skb, queue->nf->netdev);
+	skb_reset_network_header(skb);
+	skb_record_rx_queue(skb, queue->index);
+	if (unlikely(set_offload(queue, skb, &packet->offload))) {
+		counters = xpv_netfront_queue_counters(queue->nf->core, queue->index);
+		counters->rx_errors++;
+		kfree_skb(skb);
+		return;
+	}
+	napi_gro_receive(&queue->napi, skb);
+}
+
+/* ---- the poller ---------------------------------------------------------- */
+
+static void poll_tx(struct netfront_queue *queue)
+{
+	struct netdev_queue *txq =
+		netdev_get_tx_queue(queue->nf->netdev, queue->index);
+
+	__netif_tx_lock(txq, smp_processor_id());
+	if (xpv_netfront_tx_poll(queue->core))
+		netif_tx_wake_queue(txq);
+	__netif_tx_unlock(txq);
+}
+
+static int netfront_poll(struct napi_struct *napi, int budget)
+{
+	struct netfront_queue *queue =
+		container_of(napi, struct netfront_queue, napi);
+	const struct xpv_netfront_packet *packets;
+	u32 i, count;
+
+	if (xpv_netfront_tx_due(queue->core))
+		poll_tx(queue);
+	if (unlikely(!budget)) /* netpoll: nothing may be received */
+		return 0;
+
+	count = xpv_netfront_rx_poll(queue->core,
+				     min(budget, XPV_NETFRONT_BATCH), &packets);
+	for (i = 0; i < count; i++)
+		receive(queue, &packets[i]);
+	if (unlikely(!xpv_netfront_rx_refill(queue->core)))
+		mod_timer(&queue->refill_timer, jiffies + REFILL_AGAIN);
+
+	if (count < budget && napi_complete_done(napi, count) &&
+	    xpv_netfront_rx_idle(queue->core))
+		napi_schedule(napi);
+	return count;
+}
+
+void xpv_netfront_os_schedule(struct xpv_netfront_os *os, uint32_t index)
+{
+	/* A channel can be guessed and rung before there is a poller, which will
+	 * find the EOI owed. */
+	if (smp_load_acquire(&os->queues[index].core))
+		napi_schedule(&os->queues[index].napi);
+}
+
+void netfront_napi_kick(struct netfront_queue *queue)
+{
+	local_bh_disable();
+	napi_schedule(&queue->napi);
+	local_bh_enable();
+}
+
+static void refill_timeout(struct timer_list *timer)
+{
+	struct netfront_queue *queue =
+		container_of(timer, struct netfront_queue, refill_timer);
+
+	napi_schedule(&queue->napi);
+}
+
+int netfront_napi_add(struct netfront_queue *queue)
+{
+	struct net_device *dev = queue->nf->netdev;
+	struct page_pool_params params = {
+		.pool_size = XPV_NETFRONT_RING,
+		.nid = NUMA_NO_NODE,
+		.dev = dev->dev.parent,
+	};
+	struct page_pool *pool = page_pool_create(&params);
+
+	if (IS_ERR(pool))
+		return PTR_ERR(pool);
+	queue->pool = pool;
+	timer_setup(&queue->refill_timer, refill_timeout, 0);
+	netif_napi_add(dev, &queue->napi, netfront_poll);
+	return 0;
+}
+
+/* After the poller was disabled and every page came back. */
+void netfront_napi_del(struct netfront_queue *queue)
+{
+	del_timer_sync(&queue->refill_timer);
+	netif_napi_del(&queue->napi);
+	page_pool_destroy(queue->pool);
+	queue->pool = NULL;
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The net device: transmit, features, and what C++ asks of its lifecycle. */
+#include <linux/etherdevice.h>
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
+#include <linux/skbuff.h>
+
+#include "netfront/netfront.h"
+
+#ifdef CONFIG_HIGHMEM
+#error "fragments are expected to have kernel addresses"
+#endif
+
+/* ---- transmit ---------------------------------------------------------- */
+
+static u32 flatten(const struct sk_buff *skb, struct xpv_bytes *runs)
+{
+	const struct skb_shared_info *info = skb_shinfo(skb);
+	u32 i, n = 0;
+
+	if (skb_headlen(skb)) {
+		runs[n].address = skb->data;
+		runs[n++].length = skb_headlen(skb);
+	}
+	for (i = 0; i < info->nr_frags; i++) {
+		runs[n].address = skb_frag_address(&info->frags[i]);
+		runs[n++].length = skb_frag_size(&info->frags[i]);
+	}
+	return n;
+}
+
+static struct xpv_offload offload_of(const struct sk_buff *skb)
+{
+	const struct skb_shared_info *info = skb_shinfo(skb);
+	struct xpv_offload offload = { 0 };
+
+	if (skb->ip_summed == CHECKSUM_PARTIAL)
+		offload.csum = XPV_CSUM_BLANK;
+	else if (skb->ip_summed == CHECKSUM_UNNECESSARY)
+		offload.csum = XPV_CSUM_VALIDATED;
+	if (info->gso_size) {
+		offload.gso = info->gso_type & SKB_GSO_TCPV6 ? XPV_GSO_TCPV6 :
+							       XPV_GSO_TCPV4;
+		offload.gso_size = info->gso_size;
+	}
+	return offload;
+}
+
+static netdev_tx_t netfront_start_xmit(struct sk_buff *skb,
+				       struct net_device *dev)
+{
+	struct xpv_netfront_os *nf = netdev_priv(dev);
+	u16 index = skb_get_queue_mapping(skb);
+	struct xpv_netfront_queue *core = nf->queues[index].core;
+	struct xpv_bytes runs[MAX_SKB_FRAGS + 1];
+	u32 result;
+
+	if (unlikely(!core)) {
+		dev_core_stats_tx_dropped_inc(dev);
+		dev_kfree_skb_any(skb);
+		return NETDEV_TX_OK;
+	}
+	skb_tx_timestamp(skb);
+	result = xpv_netfront_tx(core, runs, flatten(skb, runs), skb->len,
+				 offload_of(skb), netdev_xmit_more());
+	if (unlikely(result & XPV_NETFRONT_TX_STOP))
+		netif_tx_stop_queue(netdev_get_tx_queue(dev, index));
+	if (unlikely(result & XPV_NETFRONT_TX_DROPPED))
+		dev_kfree_skb_any(skb);
+	else
+		dev_consume_skb_any(skb);
+	return NETDEV_TX_OK;
+}
+
+/* ---- open, close, features, statistics --------------------------------- */
+
+static int netfront_open(struct net_device *dev)
+{
+	struct xpv_netfront_os *nf = netdev_priv(dev);
+	u32 i;
+
+	if (!nf->live)
+		return 0;
+	for (i = 0; i < nf->count; i++)
+		napi_enable(&nf->queues[i].napi);
+	if (!netif_carrier_ok(dev))
+		return 0; /* the announcement is still to come */
+	netif_tx_start_all_queues(dev);
+	for (i = 0; i < nf->count; i++)
+		netfront_napi_kick(&nf->queues[i]);
+	return 0;
+}
+
+static int netfront_stop(struct net_device *dev)
+{
+	struct xpv_netfront_os *nf = netdev_priv(dev);
+	u32 i;
+
+	netif_tx_disable(dev);
+	if (!nf->live)
+		return 0;
+	for (i = 0; i < nf->count; i++)
+		napi_disable(&nf->queues[i].napi);
+	return 0;
+}
+
+static netdev_features_t netfront_fix_features(struct net_device *dev,
+					       netdev_features_t features)
+{
+	struct xpv_netfront_os *nf = netdev_priv(dev);
+
+	if (!nf->live)
+		return features;
+	if (!nf->features.sg)
+		features &= ~NETIF_F_SG;
+	if (!nf->features.csum_v4)
+		features &= ~NETIF_F_IP_CSUM;
+	if (!nf->features.csum_v6)
+		features &= ~NETIF_F_IPV6_CSUM;
+	if (!nf->features.gso_v4)
+		features &= ~NETIF_F_TSO;
+	if (!nf->features.gso_v6)
+		features &= ~NETIF_F_TSO6;
+	return features;
+}
+
+static void netfront_get_stats64(struct net_device *dev,
+				 struct rtnl_link_stats64 *total)
+{
+	struct xpv_netfront_os *nf = netdev_priv(dev);
+	u32 i;
+
+	for (i = 0; i < nf->max_queues; i++) {
+		const struct xpv_netfront_counters *c =
+			xpv_netfront_queue_counters(nf->core, i);
+
+		total->tx_packets += READ_ONCE(c->tx_packets);
+		total->tx_bytes += READ_ONCE(c->tx_bytes);
+		total->tx_dropped += READ_ONCE(c->tx_drops);
+		total->tx_errors += READ_ONCE(c->tx_errors);
+		total->rx_packets += READ_ONCE(c->rx_packets);
+		total->rx_bytes += READ_ONCE(c->rx_bytes);
+		total->rx_errors += READ_ONCE(c->rx_errors);
+		total->rx_dropped += READ_ONCE(c->rx_drops);
+	}
+}
+
+static const struct net_device_ops netfront_netdev_ops = {
+	.ndo_open = netfront_open,
+	.ndo_stop = netfront_stop,
+	.ndo_start_xmit = netfront_start_xmit,
+	.ndo_fix_features = netfront_fix_features,
+	.ndo_get_stats64 = netfront_get_stats64,
+	.ndo_set_mac_address = eth_mac_addr,
+	.ndo_validate_addr = eth_validate_addr,
+};
+
+/*
+ * The carrier's change reaches the queueing disciplines from a work of its own;
+ * before that an announcement would be lost.
+ */
+static void peers_work(struct work_struct *work)
+{
+	struct xpv_netfront_os *nf = container_of(to_delayed_work(work),
+						  struct xpv_netfront_os,
+						  peers_work);
+
+	if (test_bit(__LINK_STATE_LINKWATCH_PENDING, &nf->netdev->state))
+		schedule_delayed_work(&nf->peers_work, HZ / 50);
+	else
+		netdev_notify_peers(nf->netdev);
+}
+
+struct net_device *netfront_netdev_new(struct xenbus_device *dev, u32 max_queues,
+				       const struct xpv_netfront_settings *may)
+{
+	struct xpv_netfront_os *nf;
+	struct net_device *netdev;
+	u32 i;
+
+	netdev = alloc_etherdev_mq(sizeof(*nf), max_queues);
+	if (!netdev)
+		return NULL;
+	nf = netdev_priv(netdev);
+	nf->queues = kvcalloc(max_queues, sizeof(*nf->queues), GFP_KERNEL);
+	if (!nf->queues) {
+		free_netdev(netdev);
+		return NULL;
+	}
+	for (i = 0; i < max_queues; i++) {
+		nf->queues[i].nf = nf;
+		nf->queues[i].index = i;
+	}
+	xpv_xenbus_init(&nf->bus, dev);
+	nf->netdev = netdev;
+	nf->max_queues = max_queues;
+	mutex_init(&nf->lock);
+	INIT_DELAYED_WORK(&nf->peers_work, peers_work);
+
+	netdev->netdev_ops = &netfront_netdev_ops;
+	netdev->ethtool_ops = &netfront_ethtool_ops;
+	netdev->min_mtu = ETH_MIN_MTU;
+	netdev->max_mtu = may->sg ? XPV_NETFRONT_MAX_MTU : XPV_NETFRONT_SLOT_MTU;
+	netdev->hw_features = NETIF_F_RXCSUM;
+	if (may->csum)
+		netdev->hw_features |= NETIF_F_IP_CSUM | NETIF_F_IPV6_CSUM;
+	if (may->sg)
+		netdev->hw_features |= NETIF_F_SG;
+	if (may->sg && may->gso && may->csum)
+		netdev->hw_features |= NETIF_F_TSO | NETIF_F_TSO6;
+	netdev->features = netdev->hw_features | NETIF_F_GSO_ROBUST;
+	netif_set_tso_max_size(netdev, XPV_NET_MAX_PACKET);
+	SET_NETDEV_DEV(netdev, &dev->dev);
+	netif_carrier_off(netdev);
+	return netdev;
+}
+
+void netfront_netdev_free(struct net_device *netdev)
+{
+	struct xpv_netfront_os *nf = netdev_priv(netdev);
+
+	kvfree(nf->queues);
+	free_netdev(netdev);
+}
+
+/* ---- a connection's life ------------------------------------------------ */
+
+void xpv_netfront_os_broken(struct xpv_netfront_os *os)
+{
+	schedule_work(&os->broken_work);
+}
+
+bool xpv_netfront_os_wait_peer(struct xpv_netfront_os *os, uint16_t mask,
+			       uint32_t timeout_ms)
+{
+	return xpv_wait_peer(os->bus.dev, mask, timeout_ms);
+}
+
+/* Where a packet is one slot it is no larger than Ethernet's usual. */
+static void limit_mtu(struct xpv_netfront_os *nf)
+{
+	struct net_device *dev = nf->netdev;
+
+	dev->max_mtu = nf->features.sg ? XPV_NETFRONT_MAX_MTU :
+					 XPV_NETFRONT_SLOT_MTU;
+	if (dev->mtu <= dev->max_mtu)
+		return;
+	netdev_info(dev, "the backend lacks feature-sg: reducing the MTU from %u to %u\n",
+		    dev->mtu, dev->max_mtu);
+	dev_set_mtu(dev, dev->max_mtu);
+}
+
+int xpv_netfront_os_start(struct xpv_netfront_os *os, uint32_t count,
+			  struct xpv_netfront_queue *const *queues,
+			  const struct xpv_netfront_features *features)
+{
+	struct net_device *dev = os->netdev;
+	int err = 0;
+	u32 i;
+
+	rtnl_lock();
+	for (i = 0; i < count && !err; i++) {
+		err = netfront_napi_add(&os->queues[i]);
+		if (!err)
+			os->count++;
+	}
+	if (!err)
+		err = netif_set_real_num_queues(dev, count, count);
+	if (err)
+		goto unlock;
+	for (i = 0; i < count; i++) {
+		/* Events may be scheduled from here on. */
+		smp_store_release(&os->queues[i].core, queues[i]);
+		if (netif_running(dev))
+			napi_enable(&os->queues[i].napi);
+	}
+	os->features = *features;
+	os->live = true;
+	netdev_update_features(dev);
+	limit_mtu(os);
+unlock:
+	rtnl_unlock();
+	return err;
+}
+
+void xpv_netfront_os_announce(struct xpv_netfront_os *os)
+{
+	struct net_device *dev = os->netdev;
+	u32 i;
+
+	rtnl_lock();
+	netif_carrier_on(dev);
+	if (netif_running(dev)) {
+		netif_tx_wake_all_queues(dev);
+		for (i = 0; i < os->count; i++)
+			netfront_napi_kick(&os->queues[i]);
+	}
+	rtnl_unlock();
+	schedule_delayed_work(&os->peers_work, 0);
+}
+
+void xpv_netfront_os_stop(struct xpv_netfront_os *os)
+{
+	struct net_device *dev = os->netdev;
+	u32 i;
+
+	cancel_delayed_work_sync(&os->peers_work);
+	rtnl_lock();
+	if (os->live) {
+		netif_carrier_off(dev);
+		netif_tx_disable(dev);
+		for (i = 0; i < os->count; i++) {
+			if (netif_running(dev))
+				napi_disable(&os->queues[i].napi);
+			os->queues[i].core = NULL;
+		}
+		os->live = false;
+	}
+	rtnl_unlock();
+}
+
+void xpv_netfront_os_release(struct xpv_netfront_os *os)
+{
+	rtnl_lock();
+	while (os->count > 0)
+		netfront_napi_del(&os->queues[--os->count]);
+	rtnl_unlock();
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the frontend's C files share. Never seen by C++. */
+#ifndef XPV_NETFRONT_H
+#define XPV_NETFRONT_H
+
+#include <linux/mutex.h>
+#include <linux/netdevice.h>
+#include <linux/timer.h>
+#include <linux/workqueue.h>
+
+#include "netfront/abi.h"
+#include "shim/shim.h"
+
+struct page_pool;
+
+struct netfront_queue {
+	struct xpv_netfront_queue *core; /* NULL while not connected */
+	struct xpv_netfront_os *nf;
+	struct page_pool *pool;
+	struct napi_struct napi;
+	struct timer_list refill_timer;
+	u16 index;
+};
+
+/* The private data of a net device. */
+struct xpv_netfront_os {
+	struct xpv_xenbus bus;
+	struct net_device *netdev;
+	struct xpv_netfront *core;
+	struct mutex lock; /* the handshake: calls of xpv_netfront_handle() */
+	struct work_struct broken_work;
+	struct work_struct reconnect_work;
+	struct delayed_work peers_work; /* tells the neighbours where we are */
+	struct dentry *debugfs;
+	u32 max_queues;
+
+	/* All below: written under rtnl. */
+	struct xpv_netfront_features features;
+	u32 count;		       /* connected queues */
+	bool live;		       /* queues are connected and not stopped */
+	struct netfront_queue *queues; /* max_queues of them */
+};
+
+extern const struct ethtool_ops netfront_ethtool_ops;
+
+/* netdev.c */
+struct net_device *netfront_netdev_new(struct xenbus_device *dev, u32 max_queues,
+				       const struct xpv_netfront_settings *may);
+void netfront_netdev_free(struct net_device *netdev);
+
+/* napi.c */
+int netfront_napi_add(struct netfront_queue *queue);
+void netfront_napi_del(struct netfront_queue *queue);
+void netfront_napi_kick(struct netfront_queue *queue);
+
+/* debugfs.c */
+void netfront_debugfs_init(void);
+void netfront_debugfs_exit(void);
+void netfront_debugfs_add(struct xpv_netfront_os *nf);
+
+#endif

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "netfront/rx.hpp"
+
+#include "netfront/device.hpp"
+
+namespace xpv::netfront {
+
+using net::ExtraInfo;
+using net::RxRequest;
+using net::RxResponse;
+
+Result<void> Rx::open() noexcept {
+    Device& device = queue_.device();
+    for (uint32_t i = 0; i < buffers; ++i)
+        bare_[i] = static_cast<Buffer>(buffers - 1 - i);
+    bare_count_ = buffers;
+    XPV_TRY(refs_.reserve(buffers));
+    OwnedPage page;
+    XPV_TRY_SET(page, OwnedPage::allocate(XPV_ALLOC_SLEEP));
+    XPV_TRY_SET(page_, Grant::share(device.peer(), move(page), Access::ReadWrite));
+    ring_.attach(page_.address(), page_size);
+    return {};
+}
+
+void Rx::close() noexcept {
+    ring_.detach();
+    for (uint32_t i = 0; i < buffers; ++i)
+        if (pages_[i] != nullptr)
+            let_go(static_cast<Buffer>(i));
+    refs_.release();
+    page_ = Grant{};
+}
+
+// Take a buffer's page back: to the pool, or to the deferred list if the backend
+// holds it.
+void Rx::let_go(Buffer buffer) noexcept {
+    Device& device = queue_.device();
+    xpv_netfront_counters& counters = device.counters(queue_.index());
+    bool ended = true;
+    if (granted_[buffer]) {
+        const uint32_t ref = refs_[buffer];
+        xpv_gnttab_end(1, &ref, &ended);
+    }
+    if (ended) {
+        counters.grants_ended += granted_[buffer];
+        xpv_netfront_os_pages_put(device.os(), queue_.index(), 1, &pages_[buffer]);
+    } else {
+        xpv_netfront_os_page_detach(device.os(), queue_.index(), pages_[buffer]);
+        refs_.defer(buffer, pages_[buffer]);
+        ++counters.grants_deferred;
+    }
+    granted_[buffer] = false;
+    pages_[buffer] = nullptr;
+}
+
+uint32_t Rx::poll(uint32_t max, const xpv_netfront_packet** packets) noexcept {
+    Device& device = queue_.device();
+    *packets = packets_;
+    packet_count_ = 0;
+    flip_count_ = 0;
+    if (device.broken())
+        return 0;
+    carry_over();
+    const Result<uint32_t> pending = ring_.pending();
+    if (!pending.ok()) [[unlikely]] {
+        device.fail(queue_.index(), "more receive responses than requests, in flight",
+                    ring_.in_flight());
+        return 0;
+    }
+    const RingIndex start = ring_.response_index();
+    for (uint32_t left = pending.value(); left > 0 && packet_count_ < max; --left)
+        take_slot();
+
+    xpv_netfront_counters& counters = device.counters(queue_.index());
+    counters.rx_slots += ring_.response_index() - start;
+    found_ |= ring_.response_index() != start;
+    if (flip_count_ > 0 && !end_grants()) [[unlikely]]
+        return 0;
+    counters.rx_packets += packet_count_;
+    return packet_count_;
+}
+
+// The slots of an unfinished packet stay with us until the next poll.
+void Rx::carry_over() noexcept {
+    const uint32_t count = piece_count_ - packet_start_;
+    for (uint32_t i = 0; i < count; ++i) {
+        pieces_[i] = pieces_[packet_start_ + i];
+        of_piece_[i] = of_piece_[packet_start_ + i];
+    }
+    packet_start_ = 0;
+    piece_count_ = count;
+}
+
+// A response lies in its request's own slot: that, not its id, says which buffer it
+// is about.
+void Rx::take_slot() noexcept {
+    const Buffer buffer = slot_[ring_.slot_of(ring_.response_index())];
+    switch (expect_) {
+    case Expect::First:
+        take_first(ring_.take(), buffer);
+        break;
+    case Expect::Extra:
+        take_extra(ring_.take<ExtraInfo>(), buffer);
+        break;
+    case Expect::Data:
+        take_data(ring_.take(), buffer);
+        break;
+    }
+}
+
+void Rx::take_first(const RxResponse& response, Buffer buffer) noexcept {
+    packet_ = {};
+    packet_start_ = piece_count_;
+    extras_ = 0;
+    slots_ = 0;
+    // We never asked for the older way to say GSO, a slot before the packet.
+    bad_ = (response.flags & NETRXF_gso_prefix) != 0 ||
+           response.status < static_cast<int>(net::ethernet_header);
+    if (response.flags & NETRXF_csum_blank)
+        packet_.offload.csum = XPV_CSUM_BLANK;
+    else if (response.flags & NETRXF_data_validated)
+        packet_.offload.csum = XPV_CSUM_VALIDATED;
+    more_ = (response.flags & NETRXF_more_data) != 0;
+    if (!(response.flags & NETRXF_extra_info)) {
+        take_data(response, buffer);
+        return;
+    }
+    RxResponse only = response;
+    only.flags |= NETRXF_more_data; // not the end yet
+    take_data(only, buffer);
+    expect_ = Expect::Extra;
+}
+
+void Rx::take_extra(const ExtraInfo& extra, Buffer buffer) noexcept {
+    keep(buffer);
+    if (++extras_ > max_rx_extras || extra.type == XEN_NETIF_EXTRA_TYPE_NONE ||
+        extra.type >= XEN_NETIF_EXTRA_TYPE_MAX)
+        bad_ = true;
+    else if (extra.type == XEN_NETIF_EXTRA_TYPE_GSO && !net::read_gso(extra, packet_.offload).ok())
+        bad_ = true;
+    if (extras_ > max_rx_extras)
+        extras_ = max_rx_extras + 1; // no wrap, however many there are
+    if (extra.flags & XEN_NETIF_EXTRA_FLAG_MORE)
+        return;
+    if (more_)
+        expect_ = Expect::Data;
+    else
+        finish();
+}
+
+void Rx::take_data(const RxResponse& response, Buffer buffer) noexcept {
+    const auto length = static_cast<uint32_t>(response.status);
+    if (slots_ <= max_rx_pieces)
+        ++slots_;
+    if (response.status <= 0 || response.offset + length > page_size || slots_ > max_rx_pieces ||
+        packet_.length + length > max_rx_packet)
+        bad_ = true;
+    if (bad_) {
+        spoil();
+        keep(buffer);
+    } else {
+        of_piece_[piece_count_] = buffer;
+        pieces_[piece_count_++] = {pages_[buffer], response.offset, static_cast<uint16_t>(length)};
+        packet_.length += length;
+    }
+    if (response.flags & NETRXF_more_data)
+        expect_ = Expect::Data;
+    else
+        finish();
+}
+
+// The packet is lost; what it has so far can be posted again.
+void Rx::spoil() noexcept {
+    while (piece_count_ > packet_start_)
+        keep(of_piece_[--piece_count_]);
+}
+
+void Rx::finish() noexcept {
+    expect_ = Expect::First;
+    xpv_netfront_counters& counters = queue_.device().counters(queue_.index());
+    if (bad_) {
+        spoil();
+        ++counters.rx_errors;
+        return;
+    }
+    const uint32_t count = piece_count_ - packet_start_;
+    packet_.piece = &pieces_[packet_start_];
+    packet_.pieces = static_cast<uint16_t>(count);
+    packet_.copy = packet_.length <= queue_.device().copybreak();
+    for (uint32_t i = packet_start_; i < piece_count_; ++i) {
+        if (packet_.copy)
+            keep(of_piece_[i]);
+        else
+            flip_[flip_count_++] = of_piece_[i];
+    }
+    counters.rx_bytes += packet_.length;
+    if (packet_.copy)
+        ++counters.rx_copied;
+    else
+        counters.rx_flipped += count;
+    packets_[packet_count_++] = packet_;
+    packet_start_ = piece_count_;
+}
+
+// A page goes up only when the backend cannot reach it any more. If it still can
+// reach one, none of this poll's packets goes up and the device is done for.
+bool Rx::end_grants() noexcept {
+    Device& device = queue_.device();
+    for (uint32_t i = 0; i < flip_count_; ++i)
+        batch_refs_[i] = refs_[flip_[i]];
+    const uint32_t ended = xpv_gnttab_end(flip_count_, batch_refs_, batch_ended_);
+    device.counters(queue_.index()).grants_ended += ended;
+    for (uint32_t i = 0; i < flip_count_; ++i)
+        if (batch_ended_[i])
+            granted_[flip_[i]] = false;
+    if (ended < flip_count_) [[unlikely]] {
+        device.fail(queue_.index(), "pages of received packets still in use, of them",
+                    flip_count_ - ended);
+        return false; // close() sorts out which
+    }
+    for (uint32_t i = 0; i < flip_count_; ++i) {
+        pages_[flip_[i]] = nullptr;
+        bare_[bare_count_++] = flip_[i];
+    }
+    return true;
+}
+
+void Rx::post(Buffer buffer) noexcept {
+    const uint32_t slot = ring_.slot_of(ring_.request_index());
+    slot_[slot] = buffer;
+    RxRequest request{};
+    request.id = static_cast<uint16_t>(slot);
+    request.gref = refs_[buffer];
+    ring_.put(request);
+}
+
+// Every buffer is in the ring, in an unfinished packet, ready or bare, so there is
+// always a slot for those that are ready and bare.
+bool Rx::refill() noexcept {
+    Device& device = queue_.device();
+    if (device.broken())
+        return true;
+    while (ready_count_ > 0)
+        post(ready_[--ready_count_]);
+
+    bool enough = true;
+    xpv_page* fresh[get_batch];
+    uint32_t refs[get_batch];
+    while (bare_count_ > 0 && enough) {
+        const uint32_t want = min(bare_count_, get_batch);
+        const uint32_t got = xpv_netfront_os_pages_get(device.os(), queue_.index(), want, fresh);
+        enough = got == want;
+        for (uint32_t i = 0; i < got; ++i)
+            refs[i] = refs_[bare_[bare_count_ - 1 - i]];
+        xpv_gnttab_grant(device.peer(), got, refs, fresh, false);
+        for (uint32_t i = 0; i < got; ++i) {
+            const Buffer buffer = bare_[--bare_count_];
+            pages_[buffer] = fresh[i];
+            granted_[buffer] = true;
+            post(buffer);
+        }
+        device.counters(queue_.index()).grants_made += got;
+    }
+    if (ring_.unpublished() > 0 && ring_.publish()) {
+        queue_.rx_channel().notify();
+        ++device.counters(queue_.index()).rx_notifies;
+    }
+    if (!enough)
+        ++device.counters(queue_.index()).rx_refill_fails;
+    return enough;
+}
+
+bool Rx::idle() noexcept {
+    if (queue_.device().broken())
+        return false; // and no EOI: the backend has nothing more to say
+    if (ring_.arm())
+        return true;
+    EventChannel& channel = queue_.rx_channel();
+    if (!found_ && channel.owes_eoi())
+        ++queue_.device().counters(queue_.index()).rx_spurious;
+    const bool found = found_;
+    found_ = false; // before the EOI lets the next event in
+    channel.done(found);
+    return false;
+}
+
+void Rx::look(xpv_netfront_ring_view& view) const noexcept {
+    const auto* shared = static_cast<const netif_rx_sring*>(page_.address());
+    view.size = ring_.size();
+    view.req_prod = ring_.request_index();
+    view.rsp_cons = ring_.response_index();
+    view.shared_req_prod = load_once(&shared->req_prod);
+    view.shared_req_event = load_once(&shared->req_event);
+    view.shared_rsp_prod = load_once(&shared->rsp_prod);
+    view.shared_rsp_event = load_once(&shared->rsp_event);
+    view.ref = page_.ref();
+    view.port = queue_.rx_channel().port();
+    view.owes_eoi = queue_.rx_channel().owes_eoi();
+    view.in_flight = ring_.in_flight();
+    view.buffers = ready_count_;
+    view.bare = bare_count_;
+    view.stopped = false;
+}
+
+} // namespace xpv::netfront
