@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Between the network backend's C++ and its C shim. Guest-TX is what the guest
+ * sends (dom0 receives), guest-RX is what dom0 sends to the guest.
+ *
+ * C owns the net device, packets and time; C++ owns the rings, the handshake
+ * and every decision that the frontend can influence.
+ */
+#ifndef XPV_NETBACK_ABI_H
+#define XPV_NETBACK_ABI_H
+
+#include "core/kapi.h"
+#include "net/packet.h"
+
+XPV_BEGIN_DECLS
+
+struct xpv_netback;	  /* C++: one device, all of its life */
+struct xpv_netback_queue; /* C++: one connected queue pair */
+struct xpv_vif;		  /* C: the net device and what belongs to it */
+struct xpv_vif_queue;	  /* C: the pollers of one queue */
+
+/* Packets that one call handles, either direction. */
+#define XPV_NETBACK_BATCH 64
+/* Pages that carry what of a guest-TX packet is not in the head. */
+#define XPV_NETBACK_TX_PAGES 17
+/* Pieces that one guest-RX packet may consist of. */
+#define XPV_NETBACK_RX_PIECES 64
+
+/* What this end may offer; module parameters. */
+struct xpv_netback_settings {
+	uint32_t max_queues; /* 1..XPV_NET_MAX_QUEUES */
+	bool sg;
+	bool gso; /* needs sg */
+	bool csum;
+	bool split; /* event channels */
+	bool map;   /* connections can map guest-TX packets */
+};
+
+/* What both ends agreed on, for a connection's lifetime. */
+struct xpv_netback_features {
+	bool sg;
+	bool gso_v4, gso_v6;
+	bool csum_v4, csum_v6;
+	bool rx_notify; /* the frontend signals new guest-RX buffers */
+};
+
+/* A queue's counters; written by its pollers, read at any time. */
+struct xpv_netback_counters {
+	uint64_t tx_packets, tx_bytes, tx_slots, tx_extras;
+	uint64_t tx_copy_ops, tx_copy_calls;
+	uint64_t tx_map_ops, tx_map_calls, tx_unmap_ops, tx_unmap_calls;
+	uint64_t tx_errors; /* answered with an error: malformed or not readable */
+	uint64_t tx_drops;  /* good, but there was no memory for them */
+	uint64_t tx_notifies, tx_events, tx_spurious;
+	uint64_t rx_packets, rx_bytes, rx_slots;
+	uint64_t rx_copy_ops, rx_copy_calls;
+	uint64_t rx_errors;  /* Xen refused to write to a buffer */
+	uint64_t rx_starved; /* waits for buffers */
+	uint64_t rx_notifies, rx_events, rx_spurious;
+};
+
+/* ---- device ----------------------------------------------------------- */
+
+/* NULL without memory. bus and vif outlive the device. May sleep. */
+struct xpv_netback *
+xpv_netback_create(struct xpv_xenbus *bus, struct xpv_vif *vif,
+		   const struct xpv_netback_settings *settings);
+/* After XPV_NETBACK_REMOVE. May sleep. */
+void xpv_netback_destroy(struct xpv_netback *device);
+
+enum xpv_netback_event {
+	XPV_NETBACK_CHANGED, /* first look, other end's state, hotplug-status */
+	XPV_NETBACK_BROKE,   /* the work that xpv_netback_vif_broken() asked for */
+	XPV_NETBACK_REMOVE,  /* the driver leaves the device */
+};
+
+/*
+ * Carry the handshake as far as it goes. True: the toolstack is done with the
+ * device, unregister it. The caller serialises calls a device. May sleep.
+ */
+bool xpv_netback_handle(struct xpv_netback *device, enum xpv_netback_event event);
+
+/* ---- queue: events ----------------------------------------------------- */
+
+/*
+ * The guest-TX poller saw no more packets and is not scheduled any more: ask
+ * for an event, pay the interrupt's EOI. True: there is new work, schedule
+ * again. Softirq.
+ */
+bool xpv_netback_tx_idle(struct xpv_netback_queue *queue);
+
+/*
+ * The guest-RX poller stops. needed: packets wait for buffers, ask for an event
+ * when enough are there. True: they are, schedule again. Softirq.
+ */
+bool xpv_netback_rx_idle(struct xpv_netback_queue *queue, bool waiting);
+
+/* ---- queue: guest-TX ---------------------------------------------------- */
+
+/* A stretch of our memory inside one 4 KiB page. */
+struct xpv_netback_room {
+	uint64_t gfn;
+	uint16_t offset;
+	uint16_t length;
+};
+
+/* A part of a packet that lies in a page of the guest's. */
+struct xpv_netback_tx_fragment {
+	struct xpv_page *page;
+	uint16_t offset;
+	uint16_t length;
+};
+#define XPV_NETBACK_TX_COPIED 0xffffffff
+
+/* The head of a packet may lie across one page boundary. */
+#define XPV_NETBACK_TX_HEAD_MAX 2048
+#define XPV_NETBACK_TX_ROOMS (XPV_NETBACK_TX_PAGES + 2)
+
+struct xpv_netback_tx_packet {
+	/* From gather: */
+	uint32_t total;				   /* bytes, 14..65535 */
+	uint16_t head;				   /* bytes for linear memory, 14.. */
+	uint16_t pages;				   /* entries of page_bytes */
+	uint16_t page_bytes[XPV_NETBACK_TX_PAGES]; /* 1..4096 each */
+	struct xpv_offload offload;
+	/* Copied, or the number under which the rest is mapped (pages is 0): from
+	 * execute on `fragments` of them, until xpv_netback_tx_done(number). */
+	uint32_t mapped;
+	uint16_t fragments;
+	struct xpv_netback_tx_fragment fragment[XPV_NETBACK_TX_PAGES];
+	/* To execute: rooms for head, then one for each page; none: no memory. */
+	uint16_t rooms;
+	struct xpv_netback_room room[XPV_NETBACK_TX_ROOMS];
+	/* From execute: the packet is complete. */
+	bool good;
+};
+
+/*
+ * Take up to max (1..XPV_NETBACK_BATCH) packets from the ring and say what
+ * memory each needs. Malformed packets are answered and left out. What is taken
+ * must be handed to execute before the next gather. Packets of more than
+ * map_above bytes are mapped instead of copied, if the queue can. Softirq.
+ */
+uint32_t xpv_netback_tx_gather(struct xpv_netback_queue *queue,
+			       struct xpv_netback_tx_packet *packets,
+			       uint32_t max, uint32_t map_above);
+
+/* Fetch the packets that gather took, answer all of their slots, notify the
+ * frontend if it wants to know. Softirq. */
+void xpv_netback_tx_execute(struct xpv_netback_queue *queue,
+			    struct xpv_netback_tx_packet *packets,
+			    uint32_t count);
+
+/*
+ * Mapped packets. They may outlive their queue, so they are the affair of an
+ * object of their own, which says when all of them are back.
+ */
+struct xpv_netback_map;
+/* The stack no longer uses a packet's fragments; the guest-TX poller (or
+ * xpv_netback_map_reap) then unmaps them. Any context. */
+void xpv_netback_tx_done(struct xpv_netback_map *map, uint32_t mapped);
+/* Once the queue is gone: unmap what came back, and how many are still out; at
+ * 0 the object is no more. Process context. */
+uint32_t xpv_netback_map_reap(struct xpv_netback_map *map);
+
+/* ---- queue: guest-RX ---------------------------------------------------- */
+
+/* Part of a packet, inside one 4 KiB page: ours, or of a domain that granted
+ * it. */
+struct xpv_netback_piece {
+	union {
+		uint64_t gfn;
+		uint32_t ref;
+	};
+	uint16_t offset;
+	uint16_t length; /* 1.. */
+	uint16_t domid;	 /* whose ref; unused for a gfn */
+	bool foreign;	 /* ref, not gfn */
+};
+
+struct xpv_netback_rx_packet {
+	const struct xpv_netback_piece *piece;
+	uint32_t pieces; /* 1..XPV_NETBACK_RX_PIECES */
+	uint32_t total;	 /* bytes, 1..65535: the sum of the pieces */
+	struct xpv_offload offload;
+};
+
+/*
+ * Send the packets in order as far as the frontend's buffers reach: how many
+ * were sent (or lost to the frontend's own fault). Softirq.
+ */
+uint32_t xpv_netback_rx_send(struct xpv_netback_queue *queue,
+			     const struct xpv_netback_rx_packet *packets,
+			     uint32_t count);
+
+/* ---- queue: looking at it ------------------------------------------------ */
+
+const struct xpv_netback_counters *
+xpv_netback_queue_counters(const struct xpv_netback_queue *queue);
+
+struct xpv_netback_ring_view {
+	uint32_t size, in_service;
+	uint32_t req_cons, rsp_prod;		 /* ours */
+	uint32_t req_prod, req_event, rsp_event; /* in shared memory */
+	uint32_t port;
+	bool owes_eoi;
+};
+
+/* A glance at both rings, for people. Process context, the queue connected. */
+void xpv_netback_queue_view(const struct xpv_netback_queue *queue,
+			    struct xpv_netback_ring_view *tx,
+			    struct xpv_netback_ring_view *rx);
+
+/* ---- upcalls -------------------------------------------------------------- */
+
+/*
+ * A connection is being made: get pollers ready for each queue, not yet
+ * running; *shim[i] is handed to xpv_netback_vif_schedule(). maps[i] is NULL for
+ * a queue that only copies; on success they are the shim's. May sleep, as all up
+ * to xpv_netback_vif_carrier().
+ */
+int xpv_netback_vif_attach(struct xpv_vif *vif,
+			   const struct xpv_netback_features *features,
+			   uint32_t count,
+			   struct xpv_netback_queue *const *queues,
+			   struct xpv_netback_map *const *maps,
+			   struct xpv_vif_queue **shim);
+/* Rings and channels are there: run while the net device is up. */
+void xpv_netback_vif_start(struct xpv_vif *vif);
+/* No poller runs and no packet is taken when this returns. Idempotent. */
+void xpv_netback_vif_stop(struct xpv_vif *vif);
+/* Channels are gone too: nothing calls into the queues any more, and maps are
+ * the shim's to reap. Idempotent. */
+void xpv_netback_vif_detach(struct xpv_vif *vif);
+/* The other end is in service, or not. */
+void xpv_netback_vif_carrier(struct xpv_vif *vif, bool on);
+/* Tell the toolstack and the log why the device was given up. */
+void xpv_netback_vif_report(struct xpv_vif *vif, const char *why, uint32_t queue,
+			    uint32_t value);
+
+enum xpv_netback_poller {
+	XPV_NETBACK_TX = 1,
+	XPV_NETBACK_RX = 2,
+};
+/* Run these pollers (a mask). Any context. */
+void xpv_netback_vif_schedule(struct xpv_vif_queue *queue, uint32_t pollers);
+/* Call xpv_netback_handle(BROKE) soon, in process context. Any context. */
+void xpv_netback_vif_broken(struct xpv_vif *vif);
+
+XPV_END_DECLS
+
+#endif

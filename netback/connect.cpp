@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What both ends tell each other before the first packet: io/netif.h, "Feature
+// negotiation"; and the queues that come of it.
+#include "netback/device.hpp"
+
+using namespace xpv;
+using namespace xpv::netback;
+
+// Everything in one transaction, before the state says InitWait.
+Result<void> xpv_netback::advertise() const noexcept {
+    const xpv_netback_settings& s = settings_;
+    return store_.transact([&]() -> Result<void> {
+        XPV_TRY(store_.write("feature-sg", s.sg));
+        XPV_TRY(store_.write("feature-gso-tcpv4", s.gso));
+        XPV_TRY(store_.write("feature-gso-tcpv6", s.gso));
+        XPV_TRY(store_.write("feature-no-csum-offload", !s.csum));
+        XPV_TRY(store_.write("feature-ipv6-csum-offload", s.csum));
+        XPV_TRY(store_.write("feature-rx-copy", 1));
+        XPV_TRY(store_.write("feature-rx-flip", uint32_t{0}));
+        XPV_TRY(store_.write("feature-split-event-channels", s.split));
+        return store_.write("multi-queue-max-queues", s.max_queues);
+    });
+}
+
+Result<xpv_netback_features> xpv_netback::negotiate() const noexcept {
+    const auto has = [this](const char* key) { return store_.flag(XPV_XS_PEER, key); };
+    // The only mode that we serve, and the frontend has to ask for it.
+    if (Result<uint32_t> copy = store_.require(XPV_XS_PEER, "request-rx-copy", 1, 1); !copy.ok())
+        return copy.error();
+    const xpv_netback_settings& s = settings_;
+    xpv_netback_features f{};
+    f.rx_notify = has("feature-rx-notify");
+    f.sg = s.sg && has("feature-sg");
+    f.csum_v4 = s.csum && !has("feature-no-csum-offload"); // inverted in the protocol
+    f.csum_v6 = s.csum && has("feature-ipv6-csum-offload");
+    f.gso_v4 = s.gso && f.sg && has("feature-gso-tcpv4");
+    f.gso_v6 = s.gso && f.sg && has("feature-gso-tcpv6");
+    return f;
+}
+
+Result<void> xpv_netback::make_queue(uint32_t index, uint32_t count) noexcept {
+    QueuePlace place;
+    XPV_TRY_SET(place, QueuePlace::read(store_, index, count));
+    void* memory = xpv_alloc(sizeof(xpv_netback_queue));
+    if (memory == nullptr)
+        return Error::NoMemory;
+    queues_[index] = new (memory) xpv_netback_queue{bus_, fault_, index, place, settings_.gso};
+    queue_count_ = index + 1;
+    if (const Result<void> mapped = queues_[index]->open(settings_.map); !mapped.ok()) {
+        xpv_log(bus_, XPV_LOG_ERR, "queue %u: cannot use rings tx %u rx %u: error %d", index,
+                place.tx_ref, place.rx_ref, to_errno(mapped));
+        return mapped;
+    }
+    return {};
+}
+
+// All queues or none: a failure leaves the undoing to disconnect().
+Result<void> xpv_netback::connect() noexcept {
+    disconnect();
+    uint32_t count = 0;
+    XPV_TRY_SET(count,
+                store_.optional(XPV_XS_PEER, "multi-queue-num-queues", 1, settings_.max_queues, 1));
+    xpv_netback_features features{};
+    XPV_TRY_SET(features, negotiate());
+
+    for (uint32_t i = 0; i < count; ++i)
+        XPV_TRY(make_queue(i, count));
+    // Pollers before channels: an event may come while it is being bound.
+    xpv_vif_queue* shim[XPV_NET_MAX_QUEUES] = {};
+    xpv_netback_map* maps[XPV_NET_MAX_QUEUES] = {};
+    for (uint32_t i = 0; i < count; ++i)
+        maps[i] = reinterpret_cast<xpv_netback_map*>(queues_[i]->map);
+    XPV_TRY(check(xpv_netback_vif_attach(vif_, &features, count, queues_, maps, shim)));
+    attached_ = true;
+    for (uint32_t i = 0; i < count; ++i) {
+        const QueuePlace& place = queues_[i]->place;
+        if (const Result<void> bound = queues_[i]->bind("xpv-netback", shim[i]); !bound.ok()) {
+            xpv_log(bus_, XPV_LOG_ERR, "queue %u: cannot bind event channels tx %u rx %u: error %d",
+                    i, place.tx_port, place.rx_port, to_errno(bound));
+            return bound;
+        }
+    }
+    xpv_netback_vif_start(vif_);
+    return {};
+}
+
+void xpv_netback::disconnect() noexcept {
+    // Pollers first: they are the ones that pay EOIs to the channels.
+    xpv_netback_vif_carrier(vif_, false);
+    xpv_netback_vif_stop(vif_);
+    for (uint32_t i = 0; i < queue_count_; ++i)
+        queues_[i]->unbind();
+    xpv_netback_vif_detach(vif_);
+    for (uint32_t i = 0; i < queue_count_; ++i) {
+        if (!attached_)
+            TxMap::destroy(queues_[i]->map);
+        queues_[i]->~xpv_netback_queue();
+        xpv_free(queues_[i]);
+        queues_[i] = nullptr;
+    }
+    queue_count_ = 0;
+    attached_ = false;
+    if (fault_.raised()) {
+        fault_.report();
+        fault_.reset();
+    }
+}

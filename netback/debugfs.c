@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /sys/kernel/debug/xpv-netback/<vif>/queue-N: both rings at a glance. Writing
+ * "kick" runs the pollers as an event would.
+ */
+#include <linux/debugfs.h>
+#include <linux/seq_file.h>
+#include <linux/uaccess.h>
+
+#include "netback/netback.h"
+
+static struct dentry *root;
+
+static void show_ring(struct seq_file *m, const char *name,
+		      const struct xpv_netback_ring_view *v)
+{
+	/* Relative to rsp_prod, which is where the ring's window starts. */
+	seq_printf(m, "%s: %u slots, port %u%s\n", name, v->size, v->port,
+		   v->owes_eoi ? ", event held" : "");
+	seq_printf(m, "  req_prod  %10u (+%d)  req_cons %10u (+%d)  req_event %10u (%+d)\n",
+		   v->req_prod, (int)(v->req_prod - v->rsp_prod), v->req_cons,
+		   (int)(v->req_cons - v->rsp_prod), v->req_event,
+		   (int)(v->req_event - v->rsp_prod));
+	seq_printf(m, "  rsp_prod  %10u       rsp_event %10u (%+d)  in service %u\n",
+		   v->rsp_prod, v->rsp_event,
+		   (int)(v->rsp_event - v->rsp_prod), v->in_service);
+}
+
+static int queue_show(struct seq_file *m, void *unused)
+{
+	struct xpv_vif_queue *queue = m->private;
+	struct xpv_netback_ring_view tx, rx;
+
+	xpv_netback_queue_view(queue->core, &tx, &rx);
+	show_ring(m, "guest-tx", &tx);
+	show_ring(m, "guest-rx", &rx);
+	seq_printf(m, "guest-rx queue: %u packets, %u bytes of %u, %u in hand, %s\n",
+		   skb_queue_len_lockless(&queue->rx_queue),
+		   READ_ONCE(queue->rx_queued_bytes), xpv_rx_queue_bytes,
+		   queue->rx_count - queue->rx_first,
+		   netif_xmit_stopped(netdev_get_tx_queue(queue->vif->dev,
+							  queue->index)) ?
+			   "stopped" :
+			   "running");
+	return 0;
+}
+
+static int queue_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, queue_show, inode->i_private);
+}
+
+static ssize_t queue_write(struct file *file, const char __user *text,
+			   size_t length, loff_t *position)
+{
+	struct xpv_vif_queue *queue =
+		((struct seq_file *)file->private_data)->private;
+	char word[8] = {};
+
+	if (length >= sizeof(word) || copy_from_user(word, text, length))
+		return -EINVAL;
+	if (strcmp(strim(word), "kick"))
+		return -EINVAL;
+	xpv_netback_vif_schedule(queue, XPV_NETBACK_TX | XPV_NETBACK_RX);
+	return length;
+}
+
+static const struct file_operations queue_fops = {
+	.owner = THIS_MODULE,
+	.open = queue_open,
+	.read = seq_read,
+	.write = queue_write,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
+
+void xpv_vif_debugfs_add(struct xpv_vif *vif)
+{
+	char name[16];
+	u32 i;
+
+	vif->debugfs = debugfs_create_dir(vif->dev->name, root);
+	for (i = 0; i < vif->made_queues; i++) {
+		snprintf(name, sizeof(name), "queue-%u", i);
+		debugfs_create_file(name, 0600, vif->debugfs, vif->queues[i],
+				    &queue_fops);
+	}
+}
+
+/* Nobody reads any more when this returns. */
+void xpv_vif_debugfs_remove(struct xpv_vif *vif)
+{
+	debugfs_remove_recursive(vif->debugfs);
+	vif->debugfs = NULL;
+}
+
+void xpv_vif_debugfs_init(void)
+{
+	root = debugfs_create_dir("xpv-netback", NULL);
+}
+
+void xpv_vif_debugfs_exit(void)
+{
+	debugfs_remove_recursive(root);
+}

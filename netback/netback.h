@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the backend's C files share. Never seen by C++.
+ */
+#ifndef XPV_NETBACK_H
+#define XPV_NETBACK_H
+
+#include <linux/mutex.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <linux/timer.h>
+#include <linux/workqueue.h>
+#include <xen/xenbus.h>
+
+#include "netback/abi.h"
+#include "shim/shim.h"
+
+struct dentry;
+
+/* What only the shim sees happen; u64 only, ethtool -S takes them by offset. */
+struct xpv_vif_counters {
+	u64 tx_gso_fixups; /* GSO packets that came without csum_blank */
+	u64 tx_bad_csum;   /* csum_blank on what has no such checksum */
+	u64 rx_stops;	   /* the queue was full */
+	u64 rx_expired;	   /* the guest posted no buffers for too long */
+	u64 rx_shapeless;  /* in too many pieces, and no memory to mend it */
+};
+
+/* Guest-RX pieces for one batch of packets. */
+#define XPV_VIF_PIECES (16 * XPV_NETBACK_RX_PIECES)
+
+struct xpv_vif_queue {
+	struct xpv_vif *vif;
+	struct xpv_netback_queue *core;
+	u32 index;
+	struct xpv_vif_counters counters;
+
+	struct napi_struct tx_napi;
+	struct xpv_vif_zerocopy *zerocopy; /* NULL: all is copied */
+	struct sk_buff *tx_skbs[XPV_NETBACK_BATCH];
+	struct xpv_netback_tx_packet tx_packets[XPV_NETBACK_BATCH];
+
+	/* Filled by start_xmit, which its lock orders with the poller. */
+	struct sk_buff_head rx_queue ____cacheline_aligned_in_smp;
+	u32 rx_queued_bytes; /* its lock's */
+	struct napi_struct rx_napi;
+	struct timer_list rx_timer; /* looks again when no event will tell */
+	/* Packets in form for the ring, from rx_first on not sent yet. */
+	u32 rx_first, rx_count;
+	struct sk_buff *rx_skbs[XPV_NETBACK_BATCH];
+	struct xpv_netback_rx_packet rx_packets[XPV_NETBACK_BATCH];
+	struct xpv_netback_piece rx_pieces[XPV_VIF_PIECES];
+};
+
+/* The private part of a vif's net device. */
+struct xpv_vif {
+	struct net_device *dev;
+	struct xpv_xenbus bus;
+	struct xpv_netback *core;
+	struct mutex lock; /* around xpv_netback_handle() */
+	struct work_struct broken;
+	struct xenbus_watch hotplug; /* the toolstack's hotplug-status */
+	bool watching;
+	char *script; /* for uevents; may be NULL */
+	struct dentry *debugfs;
+
+	/* rtnl protects these; start_xmit and statistics read under RCU. */
+	u32 num_queues;	 /* queues that may be used */
+	u32 made_queues; /* queues that exist */
+	bool attached;	 /* pollers run while the device is up */
+	bool polling;
+	struct xpv_netback_features features;
+	struct xpv_vif_queue *queues[XPV_NET_MAX_QUEUES];
+	/* Of the connections that are over. */
+	struct xpv_netback_counters past;
+	struct xpv_vif_counters past_shim;
+};
+
+/* params.c */
+extern unsigned int xpv_rx_queue_bytes;
+extern unsigned int xpv_rx_drain_timeout_ms;
+extern unsigned int xpv_tx_map_threshold;
+void xpv_vif_settings(struct xpv_netback_settings *settings);
+
+/* netdev.c: a registered net device, or an ERR_PTR. */
+struct xpv_vif *xpv_vif_create(struct xenbus_device *dev, unsigned int handle);
+void xpv_vif_destroy(struct xpv_vif *vif);
+struct xpv_vif_queue *xpv_vif_queue_of(struct xpv_vif *vif, struct sk_buff *skb);
+
+/* zerocopy.c: packets in mapped pages */
+struct xpv_vif_zerocopy *xpv_vif_zerocopy_create(struct xpv_vif_queue *queue,
+						 struct xpv_netback_map *map);
+/* Never used. */
+void xpv_vif_zerocopy_free(struct xpv_vif_zerocopy *zerocopy);
+/* The queue's poller does not run any more: unmap the rest as it comes back. */
+void xpv_vif_zerocopy_retire(struct xpv_vif_zerocopy *zerocopy);
+void xpv_vif_zerocopy_add_frags(struct xpv_vif_zerocopy *zerocopy,
+				struct sk_buff *skb,
+				const struct xpv_netback_tx_packet *p);
+/* From now on the skb's end is noticed. */
+void xpv_vif_zerocopy_arm(struct xpv_vif_zerocopy *zerocopy, struct sk_buff *skb,
+			  const struct xpv_netback_tx_packet *p);
+/* No packet of any vif is out when this returns. */
+void xpv_vif_zerocopy_exit(void);
+
+/* poll_tx.c, poll_rx.c */
+int xpv_vif_tx_poll(struct napi_struct *napi, int budget);
+void xpv_vif_rx_init(struct xpv_vif_queue *queue);
+int xpv_vif_rx_poll(struct napi_struct *napi, int budget);
+netdev_tx_t xpv_vif_start_xmit(struct sk_buff *skb, struct net_device *dev);
+/* The poller does not run: give up what waits. */
+void xpv_vif_rx_purge(struct xpv_vif_queue *queue);
+
+/* ethtool.c */
+extern const struct ethtool_ops xpv_vif_ethtool_ops;
+void xpv_vif_fold_counters(struct xpv_vif *vif, struct xpv_vif_queue *queue);
+void xpv_vif_get_stats64(struct net_device *dev,
+			 struct rtnl_link_stats64 *stats);
+
+/* debugfs.c */
+void xpv_vif_debugfs_init(void);
+void xpv_vif_debugfs_exit(void);
+void xpv_vif_debugfs_add(struct xpv_vif *vif);
+void xpv_vif_debugfs_remove(struct xpv_vif *vif);
+
+/* driver.c */
+int xpv_vif_register_driver(void);
+void xpv_vif_unregister_driver(void);
+void xpv_vif_broken_work(struct work_struct *work);
+
+#endif

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The net device of a vif, and the pollers of its queues. */
+#include <linux/etherdevice.h>
+#include <linux/if_vlan.h>
+#include <linux/mm.h>
+#include <linux/rtnetlink.h>
+#include <linux/slab.h>
+
+#include "netback/netback.h"
+
+/* ---- pollers: rtnl is held ---------------------------------------------- */
+
+static void polling_start(struct xpv_vif *vif)
+{
+	u32 i;
+
+	if (vif->polling || !vif->attached || !netif_running(vif->dev))
+		return;
+	vif->polling = true;
+	for (i = 0; i < vif->made_queues; i++) {
+		struct xpv_vif_queue *queue = vif->queues[i];
+
+		napi_enable(&queue->tx_napi);
+		napi_enable(&queue->rx_napi);
+		/* What came before now found nobody to wake. */
+		xpv_netback_vif_schedule(queue, XPV_NETBACK_TX | XPV_NETBACK_RX);
+	}
+}
+
+static void polling_stop(struct xpv_vif *vif)
+{
+	u32 i;
+
+	if (!vif->polling)
+		return;
+	vif->polling = false;
+	for (i = 0; i < vif->made_queues; i++) {
+		struct xpv_vif_queue *queue = vif->queues[i];
+
+		napi_disable(&queue->tx_napi);
+		napi_disable(&queue->rx_napi);
+		del_timer_sync(&queue->rx_timer);
+		xpv_vif_rx_purge(queue);
+	}
+}
+
+void xpv_netback_vif_schedule(struct xpv_vif_queue *queue, uint32_t pollers)
+{
+	bool process = !in_hardirq() && !irqs_disabled();
+
+	if (process)
+		local_bh_disable(); /* softirqs run when they are let */
+	if (pollers & XPV_NETBACK_TX)
+		napi_schedule(&queue->tx_napi);
+	if (pollers & XPV_NETBACK_RX)
+		napi_schedule(&queue->rx_napi);
+	if (process)
+		local_bh_enable();
+}
+
+/* ---- a connection comes and goes ------------------------------------------ */
+
+static struct xpv_vif_queue *queue_create(struct xpv_vif *vif, u32 index,
+					  struct xpv_netback_queue *core,
+					  struct xpv_netback_map *map)
+{
+	struct xpv_vif_queue *queue = kvzalloc(sizeof(*queue), GFP_KERNEL);
+
+	if (!queue)
+		return NULL;
+	if (map) {
+		queue->zerocopy = xpv_vif_zerocopy_create(queue, map);
+		if (!queue->zerocopy) {
+			kvfree(queue);
+			return NULL;
+		}
+	}
+	queue->vif = vif;
+	queue->core = core;
+	queue->index = index;
+	xpv_vif_rx_init(queue);
+	netif_napi_add(vif->dev, &queue->tx_napi, xpv_vif_tx_poll);
+	netif_napi_add(vif->dev, &queue->rx_napi, xpv_vif_rx_poll);
+	return queue;
+}
+
+static void queue_free(struct xpv_vif_queue *queue)
+{
+	xpv_vif_rx_purge(queue); /* what was sent while the device was down */
+	netif_napi_del(&queue->tx_napi);
+	netif_napi_del(&queue->rx_napi);
+	kvfree(queue);
+}
+
+int xpv_netback_vif_attach(struct xpv_vif *vif,
+			   const struct xpv_netback_features *features,
+			   uint32_t count,
+			   struct xpv_netback_queue *const *queues,
+			   struct xpv_netback_map *const *maps,
+			   struct xpv_vif_queue **shim)
+{
+	struct net_device *dev = vif->dev;
+	int err = 0;
+	u32 i;
+
+	rtnl_lock();
+	for (i = 0; i < count; i++) {
+		shim[i] = queue_create(vif, i, queues[i], maps[i]);
+		if (!shim[i]) {
+			err = -ENOMEM;
+			break;
+		}
+		vif->queues[i] = shim[i];
+		vif->made_queues = i + 1;
+	}
+	if (!err)
+		err = netif_set_real_num_queues(dev, count, count);
+	if (!err) {
+		vif->features = *features;
+		if (!features->sg && dev->mtu > ETH_DATA_LEN)
+			dev_set_mtu(dev, ETH_DATA_LEN);
+		netdev_update_features(dev);
+	} else {
+		for (i = 0; i < vif->made_queues; i++) {
+			xpv_vif_zerocopy_free(vif->queues[i]->zerocopy);
+			queue_free(vif->queues[i]);
+			vif->queues[i] = NULL;
+		}
+		vif->made_queues = 0;
+	}
+	rtnl_unlock();
+	return err;
+}
+
+void xpv_netback_vif_start(struct xpv_vif *vif)
+{
+	xpv_vif_debugfs_add(vif);
+	rtnl_lock();
+	vif->attached = true;
+	/* The queues before their number: pairs with start_xmit and statistics. */
+	smp_store_release(&vif->num_queues, vif->made_queues);
+	polling_start(vif);
+	rtnl_unlock();
+}
+
+void xpv_netback_vif_carrier(struct xpv_vif *vif, bool on)
+{
+	rtnl_lock();
+	if (on) {
+		netif_carrier_on(vif->dev);
+		netif_tx_wake_all_queues(vif->dev);
+	} else {
+		netif_carrier_off(vif->dev);
+	}
+	rtnl_unlock();
+}
+
+void xpv_netback_vif_stop(struct xpv_vif *vif)
+{
+	xpv_vif_debugfs_remove(vif);
+	rtnl_lock();
+	vif->attached = false;
+	netif_tx_stop_all_queues(vif->dev);
+	WRITE_ONCE(vif->num_queues, 0);
+	/* Whoever is transmitting or counting right now still has a queue. */
+	synchronize_net();
+	polling_stop(vif);
+	rtnl_unlock();
+}
+
+void xpv_netback_vif_detach(struct xpv_vif *vif)
+{
+	u32 i;
+
+	rtnl_lock();
+	for (i = 0; i < vif->made_queues; i++) {
+		struct xpv_vif_queue *queue = vif->queues[i];
+
+		xpv_vif_zerocopy_retire(queue->zerocopy);
+		xpv_vif_fold_counters(vif, queue);
+		queue_free(queue);
+		vif->queues[i] = NULL;
+	}
+	vif->made_queues = 0;
+	rtnl_unlock();
+}
+
+/* ---- net device operations -------------------------------------------------- */
+
+static int vif_open(struct net_device *dev)
+{
+	polling_start(netdev_priv(dev));
+	netif_tx_start_all_queues(dev);
+	return 0;
+}
+
+static int vif_stop(struct net_device *dev)
+{
+	netif_tx_stop_all_queues(dev);
+	synchronize_net();
+	polling_stop(netdev_priv(dev));
+	return 0;
+}
+
+static int vif_change_mtu(struct net_device *dev, int mtu)
+{
+	struct xpv_vif *vif = netdev_priv(dev);
+
+	if (!vif->features.sg && mtu > ETH_DATA_LEN)
+		return -EINVAL;
+	WRITE_ONCE(dev->mtu, mtu);
+	return 0;
+}
+
+/* No more than the frontend takes. */
+static netdev_features_t vif_fix_features(struct net_device *dev,
+					  netdev_features_t features)
+{
+	const struct xpv_vif *vif = netdev_priv(dev);
+	const struct xpv_netback_features *f = &vif->features;
+
+	if (!f->sg)
+		features &= ~(NETIF_F_SG | NETIF_F_FRAGLIST);
+	if (!f->gso_v4)
+		features &= ~NETIF_F_TSO;
+	if (!f->gso_v6)
+		features &= ~NETIF_F_TSO6;
+	if (!f->csum_v4)
+		features &= ~NETIF_F_IP_CSUM;
+	if (!f->csum_v6)
+		features &= ~NETIF_F_IPV6_CSUM;
+	return features;
+}
+
+static u16 vif_select_queue(struct net_device *dev, struct sk_buff *skb,
+			    struct net_device *sb_dev)
+{
+	return netdev_pick_tx(dev, skb, NULL) % dev->real_num_tx_queues;
+}
+
+static const struct net_device_ops vif_netdev_ops = {
+	.ndo_open = vif_open,
+	.ndo_stop = vif_stop,
+	.ndo_start_xmit = xpv_vif_start_xmit,
+	.ndo_select_queue = vif_select_queue,
+	.ndo_get_stats64 = xpv_vif_get_stats64,
+	.ndo_change_mtu = vif_change_mtu,
+	.ndo_fix_features = vif_fix_features,
+	.ndo_set_mac_address = eth_mac_addr,
+	.ndo_validate_addr = eth_validate_addr,
+};
+
+struct xpv_vif *xpv_vif_create(struct xenbus_device *xen, unsigned int handle)
+{
+	/* The largest unicast address: a bridge never takes it for its own. */
+	static const u8 address[ETH_ALEN] = { 0xfe, 0xff, 0xff,
+					      0xff, 0xff, 0xff };
+	struct xpv_netback_settings settings;
+	struct net_device *dev;
+	char name[IFNAMSIZ];
+	struct xpv_vif *vif;
+	int err;
+
+	xpv_vif_settings(&settings);
+	snprintf(name, sizeof(name), "vif%u.%u", xen->otherend_id, handle);
+	dev = alloc_netdev_mq(sizeof(*vif), name, NET_NAME_UNKNOWN, ether_setup,
+			      settings.max_queues);
+	if (!dev)
+		return ERR_PTR(-ENOMEM);
+	SET_NETDEV_DEV(dev, &xen->dev);
+	dev->netdev_ops = &vif_netdev_ops;
+	dev->ethtool_ops = &xpv_vif_ethtool_ops;
+	dev->hw_features = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_IP_CSUM |
+			   NETIF_F_IPV6_CSUM | NETIF_F_TSO | NETIF_F_TSO6;
+	/* The frontend segments what another guest asked for as it would ours. */
+	dev->features = dev->hw_features | NETIF_F_RXCSUM | NETIF_F_GSO_ROBUST;
+	dev->min_mtu = ETH_MIN_MTU;
+	dev->max_mtu = XPV_NET_MAX_PACKET - VLAN_ETH_HLEN;
+	netif_set_tso_max_size(dev, XPV_NET_MAX_PACKET);
+	eth_hw_addr_set(dev, address);
+
+	vif = netdev_priv(dev);
+	vif->dev = dev;
+	xpv_xenbus_init(&vif->bus, xen);
+	mutex_init(&vif->lock);
+	INIT_WORK(&vif->broken, xpv_vif_broken_work);
+	/* Until a frontend says what it takes: scripts set the MTU before. */
+	vif->features.sg = settings.sg;
+
+	netif_carrier_off(dev);
+	err = register_netdev(dev);
+	if (err) {
+		free_netdev(dev);
+		return ERR_PTR(err);
+	}
+	return vif;
+}
+
+void xpv_vif_destroy(struct xpv_vif *vif)
+{
+	unregister_netdev(vif->dev);
+	kfree(vif->script);
+	free_netdev(vif->dev);
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest-RX: packets wait in a list that start_xmit fills, bounded by bytes; the
+ * poller brings them into the form that C++ sends, a batch at a time.
+ */
+#include <linux/jiffies.h>
+#include <linux/mm.h>
+#include <linux/skbuff.h>
+#include <xen/grant_table.h>
+#include <xen/page.h>
+
+#include "netback/netback.h"
+
+struct rx_cb {
+	unsigned long expires;
+};
+
+static struct rx_cb *rx_cb(struct sk_buff *skb)
+{
+	BUILD_BUG_ON(sizeof(struct rx_cb) > sizeof(skb->cb));
+	return (struct rx_cb *)skb->cb;
+}
+
+netdev_tx_t xpv_vif_start_xmit(struct sk_buff *skb, struct net_device *dev)
+{
+	struct xpv_vif *vif = netdev_priv(dev);
+	u16 index = skb_get_queue_mapping(skb);
+	struct xpv_vif_queue *queue;
+	u32 count;
+
+	/* The number before the queues: pairs with xpv_netback_vif_start(). */
+	count = smp_load_acquire(&vif->num_queues);
+	if (unlikely(index >= count || skb->len > XPV_NET_MAX_PACKET)) {
+		dev_core_stats_tx_dropped_inc(dev);
+		dev_kfree_skb_any(skb);
+		return NETDEV_TX_OK;
+	}
+	queue = vif->queues[index];
+	rx_cb(skb)->expires =
+		jiffies + msecs_to_jiffies(READ_ONCE(xpv_rx_drain_timeout_ms));
+	skb_tx_timestamp(skb);
+
+	spin_lock(&queue->rx_queue.lock);
+	__skb_queue_tail(&queue->rx_queue, skb);
+	queue->rx_queued_bytes += skb->len;
+	if (unlikely(queue->rx_queued_bytes >= READ_ONCE(xpv_rx_queue_bytes))) {
+		netif_tx_stop_queue(netdev_get_tx_queue(dev, index));
+		queue->counters.rx_stops++;
+	}
+	spin_unlock(&queue->rx_queue.lock);
+
+	if (!netdev_xmit_more() ||
+	    netif_xmit_stopped(netdev_get_tx_queue(dev, index)))
+		napi_schedule(&queue->rx_napi);
+	return NETDEV_TX_OK;
+}
+
+/* What the poller took out of the list, or dropped, in bytes. */
+static void rx_unqueue(struct xpv_vif_queue *queue, u32 bytes)
+{
+	struct netdev_queue *txq =
+		netdev_get_tx_queue(queue->vif->dev, queue->index);
+
+	lockdep_assert_held(&queue->rx_queue.lock);
+	queue->rx_queued_bytes -= bytes;
+	if (unlikely(netif_tx_queue_stopped(txq)) &&
+	    queue->rx_queued_bytes < READ_ONCE(xpv_rx_queue_bytes) / 2)
+		netif_tx_wake_queue(txq);
+}
+
+/* ---- packets into pieces of a page ----------------------------------------- */
+
+struct flattener {
+	struct xpv_netback_piece *piece;
+	u32 count;
+};
+
+static void add_piece(struct flattener *f, struct page *page, u32 offset,
+		      u32 length)
+{
+	struct xpv_netback_piece *piece = &f->piece[f->count++];
+	const struct xen_page_foreign *foreign = xen_page_foreign(page);
+
+	piece->offset = offset;
+	piece->length = length;
+	piece->foreign = foreign;
+	if (unlikely(foreign)) {
+		piece->ref = foreign->gref;
+		piece->domid = foreign->domid;
+	} else {
+		piece->gfn = pfn_to_gfn(page_to_pfn(page));
+	}
+}
+
+/* A stretch of memory that is contiguous, page by page. */
+static bool add_run(struct flattener *f, struct page *page, u32 offset, u32 length)
+{
+	page += offset / PAGE_SIZE;
+	offset = offset_in_page(offset);
+	while (length) {
+		u32 part = min_t(u32, length, PAGE_SIZE - offset);
+
+		if (f->count == XPV_NETBACK_RX_PIECES)
+			return false;
+		add_piece(f, page++, offset, part);
+		length -= part;
+		offset = 0;
+	}
+	return true;
+}
+
+static bool add_skb(struct flattener *f, const struct sk_buff *skb)
+{
+	const struct skb_shared_info *shared = skb_shinfo(skb);
+	const struct sk_buff *part;
+	u32 i;
+
+	if (!add_run(f, virt_to_page(skb->data), offset_in_page(skb->data),
+		     skb_headlen(skb)))
+		return false;
+	for (i = 0; i < shared->nr_frags; i++) {
+		const skb_frag_t *frag = &shared->frags[i];
+
+		if (!add_run(f, skb_frag_page(frag), skb_frag_off(frag),
+			     skb_frag_size(frag)))
+			return false;
+	}
+	for (part = shared->frag_list; part; part = part->next)
+		if (!add_skb(f, part))
+			return false;
+	return true;
+}
+
+static u32 flatten(struct sk_buff *skb, struct xpv_netback_piece *pieces)
+{
+	struct flattener f = { .piece = pieces };
+
+	if (likely(add_skb(&f, skb)))
+		return f.count;
+	f.count = 0;
+	if (skb_linearize(skb) || !add_skb(&f, skb))
+		return 0;
+	return f.count;
+}
+
+static void get_offload(const struct sk_buff *skb, struct xpv_offload *offload)
+{
+	*offload = (struct xpv_offload){};
+	if (skb->ip_summed == CHECKSUM_PARTIAL)
+		offload->csum = XPV_CSUM_BLANK;
+	else if (skb->ip_summed == CHECKSUM_UNNECESSARY)
+		offload->csum = XPV_CSUM_VALIDATED;
+	if (skb_is_gso(skb)) {
+		offload->gso = skb_shinfo(skb)->gso_type & SKB_GSO_TCPV4 ?
+				       XPV_GSO_TCPV4 :
+				       XPV_GSO_TCPV6;
+		offload->gso_size = skb_shinfo(skb)->gso_size;
+	}
+}
+
+/* Up to a batch from the front of the queue. */
+static void rx_take(struct xpv_vif_queue *queue, struct sk_buff_head *taken)
+{
+	u32 n;
+
+	__skb_queue_head_init(taken);
+	if (skb_queue_empty_lockless(&queue->rx_queue))
+		return;
+	spin_lock(&queue->rx_queue.lock);
+	if (skb_queue_len(&queue->rx_queue) <= XPV_NETBACK_BATCH) {
+		skb_queue_splice_init(&queue->rx_queue, taken);
+	} else {
+		for (n = 0; n < XPV_NETBACK_BATCH; n++)
+			__skb_queue_tail(taken, __skb_dequeue(&queue->rx_queue));
+	}
+	spin_unlock(&queue->rx_queue.lock);
+}
+
+/* Form the next batch; the former one is sent. False: nothing waits. */
+static bool rx_refill(struct xpv_vif_queue *queue)
+{
+	u32 used = 0, bytes = 0, count = 0, n;
+	struct sk_buff_head taken;
+	struct sk_buff *skb;
+
+	queue->rx_first = queue->rx_count = 0;
+	rx_take(queue, &taken);
+	if (skb_queue_empty(&taken))
+		return false;
+	while ((skb = skb_peek(&taken)) && used + XPV_NETBACK_RX_PIECES <= XPV_VIF_PIECES) {
+		struct xpv_netback_rx_packet *p = &queue->rx_packets[count];
+
+		__skb_unlink(skb, &taken);
+		bytes += skb->len;
+		n = flatten(skb, &queue->rx_pieces[used]);
+		if (unlikely(!n)) {
+			queue->counters.rx_shapeless++;
+			kfree_skb(skb);
+			continue;
+		}
+		p->piece = &queue->rx_pieces[used];
+		p->pieces = n;
+		p->total = skb->len;
+		get_offload(skb, &p->offload);
+		queue->rx_skbs[count++] = skb;
+		used += n;
+	}
+	queue->rx_count = count;
+	spin_lock(&queue->rx_queue.lock);
+	skb_queue_splice(&taken, &queue->rx_queue); /* back to the front */
+	rx_unqueue(queue, bytes);
+	spin_unlock(&queue->rx_queue.lock);
+	return true;
+}
+
+/* ---- the poller --------------------------------------------------------------- */
+
+/*
+ * Packets that waited for buffers for too long go: they may pin other guests'
+ * pages. How many went.
+ */
+static u32 rx_drop_expired(struct xpv_vif_queue *queue)
+{
+	u32 before = queue->rx_first;
+	struct sk_buff *skb;
+
+	while (queue->rx_first < queue->rx_count) {
+		skb = queue->rx_skbs[queue->rx_first];
+		if (time_before(jiffies, rx_cb(skb)->expires))
+			break;
+		queue->rx_first++;
+		queue->counters.rx_expired++;
+		kfree_skb(skb);
+	}
+	return queue->rx_first - before;
+}
+
+/* Without buffers, when to look again although no event came. */
+static void rx_wait(struct xpv_vif_queue *queue)
+{
+	struct sk_buff *skb = queue->rx_skbs[queue->rx_first];
+	unsigned long when = rx_cb(skb)->expires;
+
+	if (!queue->vif->features.rx_notify)
+		when = jiffies + 1;
+	mod_timer(&queue->rx_timer, when);
+}
+
+static void rx_timer(struct timer_list *timer)
+{
+	struct xpv_vif_queue *queue =
+		container_of(timer, struct xpv_vif_queue, rx_timer);
+
+	napi_schedule(&queue->rx_napi);
+}
+
+/* Packets sent or given up; 0: they wait for buffers. */
+static u32 rx_advance(struct xpv_vif_queue *queue, int budget)
+{
+	u32 sent, i;
+
+	sent = xpv_netback_rx_send(queue->core, &queue->rx_packets[queue->rx_first],
+				   queue->rx_count - queue->rx_first);
+	for (i = 0; i < sent; i++)
+		napi_consume_skb(queue->rx_skbs[queue->rx_first++], budget);
+	return sent ?: rx_drop_expired(queue);
+}
+
+int xpv_vif_rx_poll(struct napi_struct *napi, int budget)
+{
+	struct xpv_vif_queue *queue = container_of(napi, struct xpv_vif_queue, rx_napi);
+	bool waiting = false;
+	int done = 0;
+	u32 sent;
+
+	while (done < budget) {
+		if (queue->rx_first < queue->rx_count || rx_refill(queue)) {
+			sent = rx_advance(queue, budget);
+			waiting = !sent && queue->rx_first < queue->rx_count;
+			/* A look costs too. */
+			done += max(sent, 1U);
+			if (!waiting)
+				continue;
+		} else {
+			waiting = false;
+			done++;
+		}
+		if (xpv_netback_rx_idle(queue->core, waiting))
+			continue;
+		if (waiting)
+			rx_wait(queue);
+		done = min(done, budget - 1);
+		napi_complete_done(napi, done);
+		return done;
+	}
+	return budget;
+}
+
+void xpv_vif_rx_init(struct xpv_vif_queue *queue)
+{
+	skb_queue_head_init(&queue->rx_queue);
+	timer_setup(&queue->rx_timer, rx_timer, 0);
+}
+
+void xpv_vif_rx_purge(struct xpv_vif_queue *queue)
+{
+	while (queue->rx_first < queue->rx_count)
+		kfree_skb(queue->rx_skbs[queue->rx_first++]);
+	spin_lock_bh(&queue->rx_queue.lock);
+	__skb_queue_purge(&queue->rx_queue);
+	queue->rx_queued_bytes = 0;
+	spin_unlock_bh(&queue->rx_queue.lock);
+}

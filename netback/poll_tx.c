@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Guest-TX: memory for the packets that C++ fetches, and on to the stack. */
+#include <linux/etherdevice.h>
+#include <linux/mm.h>
+#include <linux/skbuff.h>
+#include <linux/tcp.h>
+#include <net/tcp.h>
+#include <xen/page.h>
+
+#include "netback/netback.h"
+
+/* Rooms for a head, which may lie across a page boundary. */
+static void add_head_rooms(struct xpv_netback_tx_packet *p, void *data)
+{
+	u32 offset = offset_in_page(data);
+	u32 first = min_t(u32, p->head, PAGE_SIZE - offset);
+
+	p->room[p->rooms++] = (struct xpv_netback_room){
+		.gfn = virt_to_gfn(data), .offset = offset, .length = first
+	};
+	if (first < p->head)
+		p->room[p->rooms++] = (struct xpv_netback_room){
+			.gfn = virt_to_gfn(data + first),
+			.length = p->head - first
+		};
+}
+
+static struct sk_buff *make_room(struct xpv_vif_queue *queue,
+				 struct xpv_netback_tx_packet *p)
+{
+	struct sk_buff *skb = napi_alloc_skb(&queue->tx_napi, p->head);
+	struct page *page;
+	u32 i;
+
+	p->rooms = 0;
+	if (unlikely(!skb))
+		return NULL;
+	add_head_rooms(p, __skb_put(skb, p->head));
+	for (i = 0; i < p->pages; i++) {
+		page = dev_alloc_page();
+		if (unlikely(!page)) {
+			p->rooms = 0;
+			kfree_skb(skb);
+			return NULL;
+		}
+		p->room[p->rooms++] = (struct xpv_netback_room){
+			.gfn = pfn_to_gfn(page_to_pfn(page)),
+			.length = p->page_bytes[i]
+		};
+		skb_add_rx_frag(skb, i, page, 0, p->page_bytes[i], PAGE_SIZE);
+	}
+	return skb;
+}
+
+/* False: the packet's bytes do not have what its offload state says. */
+static bool set_offload(struct xpv_vif_queue *queue, struct sk_buff *skb,
+			const struct xpv_offload *offload)
+{
+	struct skb_shared_info *shared = skb_shinfo(skb);
+	bool recalculate = false;
+	u32 headers;
+
+	if (offload->csum == XPV_CSUM_VALIDATED)
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+	else if (offload->csum == XPV_CSUM_BLANK)
+		skb->ip_summed = CHECKSUM_PARTIAL;
+	if (offload->gso) {
+		/* Dodgy: whoever segments it checks the headers first. */
+		shared->gso_type = SKB_GSO_DODGY |
+				   (offload->gso == XPV_GSO_TCPV4 ?
+					    SKB_GSO_TCPV4 :
+					    SKB_GSO_TCPV6);
+		shared->gso_size = offload->gso_size;
+		if (skb->ip_summed != CHECKSUM_PARTIAL) {
+			skb->ip_summed = CHECKSUM_PARTIAL;
+			recalculate = true;
+			queue->counters.tx_gso_fixups++;
+		}
+	}
+	if (skb->ip_summed != CHECKSUM_PARTIAL)
+		return true;
+	if (skb_checksum_setup(skb, recalculate))
+		return false;
+	if (!offload->gso)
+		return true;
+	if (skb_headlen(skb) < skb_transport_offset(skb) + sizeof(struct tcphdr))
+		return false;
+	headers = skb_transport_offset(skb) + tcp_hdrlen(skb);
+	if (skb->len <= headers)
+		return false;
+	shared->gso_segs = DIV_ROUND_UP(skb->len - headers, shared->gso_size);
+	return true;
+}
+
+static void deliver(struct xpv_vif_queue *queue, struct sk_buff *skb,
+		    const struct xpv_netback_tx_packet *p)
+{
+	bool mapped = p->mapped != XPV_NETBACK_TX_COPIED;
+
+	if (mapped)
+		xpv_vif_zerocopy_add_frags(queue->zerocopy, skb, p);
+	skb->protocol = eth_type_trans(skb, queue->vif->dev);
+	skb_reset_network_header(skb);
+	if (unlikely(!set_offload(queue, skb, &p->offload))) {
+		queue->counters.tx_bad_csum++;
+		if (mapped)
+			xpv_vif_zerocopy_arm(queue->zerocopy, skb, p);
+		kfree_skb(skb);
+		return;
+	}
+	skb_record_rx_queue(skb, queue->index);
+	/* Not earlier: pulling headers would copy what is mapped. */
+	if (mapped)
+		xpv_vif_zerocopy_arm(queue->zerocopy, skb, p);
+	netif_receive_skb(skb);
+}
+
+int xpv_vif_tx_poll(struct napi_struct *napi, int budget)
+{
+	struct xpv_vif_queue *queue =
+		container_of(napi, struct xpv_vif_queue, tx_napi);
+	struct xpv_netback_tx_packet *packets = queue->tx_packets;
+	int done = 0;
+	u32 count, i;
+
+	while (done < budget) {
+		count = xpv_netback_tx_gather(queue->core, packets,
+					      min(budget - done, XPV_NETBACK_BATCH),
+					      READ_ONCE(xpv_tx_map_threshold));
+		if (!count) {
+			/* A look costs too: a ring of bad packets is no work. */
+			done++;
+			if (xpv_netback_tx_idle(queue->core))
+				continue;
+			done = min(done, budget - 1);
+			napi_complete_done(napi, done);
+			return done;
+		}
+		for (i = 0; i < count; i++)
+			queue->tx_skbs[i] = make_room(queue, &packets[i]);
+		xpv_netback_tx_execute(queue->core, packets, count);
+		for (i = 0; i < count; i++) {
+			if (likely(packets[i].good))
+				deliver(queue, queue->tx_skbs[i], &packets[i]);
+			else
+				kfree_skb(queue->tx_skbs[i]);
+		}
+		done += count;
+	}
+	return done;
+}

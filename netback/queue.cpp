@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "netback/queue.hpp"
+
+namespace xpv::netback {
+
+// Hard interrupt context.
+void Gate::arrived(void* context) {
+    auto& gate = *static_cast<Gate*>(context);
+    ++*gate.events_;
+    // First the pollers, then the debt: a poller that goes idle in between leaves
+    // it to those that are scheduled now.
+    __atomic_fetch_or(&gate.busy_, gate.pollers_, __ATOMIC_SEQ_CST);
+    gate.channel_.arrived();
+    xpv_netback_vif_schedule(gate.shim_, gate.pollers_);
+}
+
+Result<void> Gate::open(xpv_xenbus* bus, uint32_t peer_port, const char* name, xpv_vif_queue* shim,
+                        uint32_t pollers, uint64_t& events, uint64_t& spurious) noexcept {
+    shim_ = shim;
+    pollers_ = pollers;
+    events_ = &events;
+    spurious_ = &spurious;
+    return channel_.bind(bus, peer_port, name, arrived, this);
+}
+
+void Gate::idle(uint32_t poller, bool worked) noexcept {
+    if (worked)
+        __atomic_store_n(&worked_, true, __ATOMIC_RELAXED);
+    const uint32_t busy = __atomic_and_fetch(&busy_, ~poller, __ATOMIC_SEQ_CST);
+    if (busy != 0 || !channel_.owes_eoi())
+        return;
+    const bool found = __atomic_exchange_n(&worked_, false, __ATOMIC_RELAXED);
+    if (!found)
+        ++*spurious_;
+    channel_.done(found);
+}
+
+Result<QueuePlace> QueuePlace::read(const Xenstore& store, uint32_t index,
+                                    uint32_t count) noexcept {
+    const auto key = [&](const char* slash_name) {
+        return count == 1 ? Key{slash_name + 1} : Key{"queue-", index, slash_name};
+    };
+    QueuePlace place;
+    XPV_TRY_SET(place.tx_ref, store.require(XPV_XS_PEER, key("/tx-ring-ref"), 0, UINT32_MAX));
+    XPV_TRY_SET(place.rx_ref, store.require(XPV_XS_PEER, key("/rx-ring-ref"), 0, UINT32_MAX));
+    XPV_TRY_SET(place.tx_port,
+                store.optional(XPV_XS_PEER, key("/event-channel-tx"), 1, UINT32_MAX, 0));
+    if (place.tx_port == 0) {
+        XPV_TRY_SET(place.tx_port,
+                    store.require(XPV_XS_PEER, key("/event-channel"), 1, UINT32_MAX));
+        place.rx_port = place.tx_port;
+        return place;
+    }
+    XPV_TRY_SET(place.rx_port, store.require(XPV_XS_PEER, key("/event-channel-rx"), 1, UINT32_MAX));
+    return place;
+}
+
+} // namespace xpv::netback
+
+using namespace xpv;
+using namespace xpv::netback;
+
+xpv_netback_queue::xpv_netback_queue(xpv_xenbus* bus_in, FaultLine& line, uint32_t index,
+                                     const QueuePlace& place_in, bool gso) noexcept
+    : bus{bus_in}, place{place_in}, fault{line, index},
+      tx{xpv_xenbus_peer(bus_in), gso, counters, fault}, rx{xpv_xenbus_peer(bus_in), counters,
+                                                            fault} {}
+
+Result<void> xpv_netback_queue::open(bool map_packets) noexcept {
+    XPV_TRY(tx_ring.map(bus, Span<const uint32_t>{&place.tx_ref, 1}));
+    XPV_TRY(rx_ring.map(bus, Span<const uint32_t>{&place.rx_ref, 1}));
+    if (map_packets) {
+        map = TxMap::create(xpv_xenbus_peer(bus), &counters);
+        if (map == nullptr)
+            return Error::NoMemory;
+    }
+    XPV_TRY(tx.attach(tx_ring.address(), map));
+    return rx.attach(rx_ring.address());
+}
+
+Result<void> xpv_netback_queue::bind(const char* name, xpv_vif_queue* shim) noexcept {
+    shared = place.tx_port == place.rx_port;
+    XPV_TRY(gates[0].open(bus, place.tx_port, name, shim,
+                          shared ? XPV_NETBACK_TX | XPV_NETBACK_RX : XPV_NETBACK_TX,
+                          counters.tx_events, counters.tx_spurious));
+    if (shared)
+        return {};
+    return gates[1].open(bus, place.rx_port, name, shim, XPV_NETBACK_RX, counters.rx_events,
+                         counters.rx_spurious);
+}
+
+void xpv_netback_queue::unbind() noexcept {
+    gates[0].close();
+    gates[1].close();
+}
+
+// ---- abi.h --------------------------------------------------------------------
+
+uint32_t xpv_netback_tx_gather(xpv_netback_queue* queue, xpv_netback_tx_packet* packets,
+                               uint32_t max, uint32_t map_above) {
+    bool notify = false;
+    const uint32_t count = queue->tx.gather(packets, max, map_above, notify);
+    if (notify) {
+        ++queue->counters.tx_notifies;
+        queue->tx_gate().notify();
+    }
+    return count;
+}
+
+void xpv_netback_tx_execute(xpv_netback_queue* queue, xpv_netback_tx_packet* packets,
+                            uint32_t count) {
+    bool notify = false;
+    queue->tx.execute(packets, count, notify);
+    if (notify) {
+        ++queue->counters.tx_notifies;
+        queue->tx_gate().notify();
+    }
+}
+
+void xpv_netback_tx_done(xpv_netback_map* map, uint32_t mapped) {
+    reinterpret_cast<TxMap*>(map)->done(mapped);
+}
+
+uint32_t xpv_netback_map_reap(xpv_netback_map* handle) {
+    auto* const map = reinterpret_cast<TxMap*>(handle);
+    map->forget_counters();
+    // The ring is gone: nobody is answered any more.
+    map->reap([](const uint16_t*, uint32_t, uint32_t) {});
+    const uint32_t left = map->outstanding();
+    if (left == 0)
+        TxMap::destroy(map);
+    return left;
+}
+
+bool xpv_netback_tx_idle(xpv_netback_queue* queue) {
+    // A broken frontend's events stay shut: its EOI is never paid.
+    if (queue->broken())
+        return false;
+    if (queue->tx.arm())
+        return true;
+    queue->tx_gate().idle(XPV_NETBACK_TX, queue->tx.take_worked());
+    return false;
+}
+
+uint32_t xpv_netback_rx_send(xpv_netback_queue* queue, const xpv_netback_rx_packet* packets,
+                             uint32_t count) {
+    bool notify = false;
+    const uint32_t sent = queue->rx.send(packets, count, notify);
+    if (notify) {
+        ++queue->counters.rx_notifies;
+        queue->rx_gate().notify();
+    }
+    return sent;
+}
+
+bool xpv_netback_rx_idle(xpv_netback_queue* queue, bool waiting) {
+    if (queue->broken())
+        return false;
+    if (waiting && queue->rx.arm())
+        return true;
+    const bool worked = queue->rx.take_worked();
+    if (!queue->broken())
+        queue->rx_gate().idle(XPV_NETBACK_RX, worked);
+    return false;
+}
+
+const xpv_netback_counters* xpv_netback_queue_counters(const xpv_netback_queue* queue) {
+    return &queue->counters;
+}
+
+namespace {
+
+template <class Ring>
+void view(const Ring& ring, void* address, xpv_netback_ring_view* out) noexcept {
+    // The shared indices' places are the same for every ring of xen/io/ring.h.
+    const auto* words = static_cast<const uint32_t*>(address);
+    out->size = ring.size();
+    out->in_service = ring.in_service();
+    out->req_cons = ring.request_index();
+    out->rsp_prod = ring.response_index();
+    out->req_prod = load_once(&words[0]);
+    out->req_event = load_once(&words[1]);
+    out->rsp_event = load_once(&words[3]);
+}
+
+} // namespace
+
+void xpv_netback_queue_view(const xpv_netback_queue* queue, xpv_netback_ring_view* tx,
+                            xpv_netback_ring_view* rx) {
+    const Gate& tx_gate = queue->gates[0];
+    const Gate& rx_gate = queue->gates[queue->shared ? 0 : 1];
+    view(queue->tx.ring(), queue->tx_ring.address(), tx);
+    view(queue->rx.ring(), queue->rx_ring.address(), rx);
+    tx->port = tx_gate.port();
+    tx->owes_eoi = tx_gate.owes_eoi();
+    rx->port = rx_gate.port();
+    rx->owes_eoi = rx_gate.owes_eoi();
+}

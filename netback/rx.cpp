@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "netback/rx.hpp"
+
+namespace xpv::netback {
+namespace {
+
+constexpr uint32_t slots_needed(const xpv_netback_rx_packet& packet) noexcept {
+    return (packet.total + page_mask) / page_size + (packet.offload.gso != XPV_GSO_NONE ? 1 : 0);
+}
+static_assert((net::max_packet + page_mask) / page_size + 1 <= net::min_tx_slots);
+
+constexpr uint16_t checksum_flags(const xpv_offload& offload) noexcept {
+    switch (offload.csum) {
+    case XPV_CSUM_BLANK:
+        return NETRXF_csum_blank | NETRXF_data_validated;
+    case XPV_CSUM_VALIDATED:
+        return NETRXF_data_validated;
+    default:
+        return 0;
+    }
+}
+
+} // namespace
+
+void RxPath::run_copies() noexcept {
+    counters_.rx_copy_ops += copies_.count();
+    ++counters_.rx_copy_calls;
+    copies_.run([this](uint32_t tag, int16_t) { failed_[tag] = true; });
+}
+
+// The packet into as few buffers as it needs; the caller saw that they are there.
+// Its answers follow the buffers' order, so each lands in its request's own slot.
+void RxPath::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
+    const auto start = static_cast<uint16_t>(answer_count_);
+    failed_[start] = false;
+    const xpv_netback_piece* piece = packet.piece;
+    uint32_t piece_done = 0;
+    uint16_t flags = checksum_flags(packet.offload);
+    if (packet.offload.gso != XPV_GSO_NONE)
+        flags |= NETRXF_extra_info;
+
+    for (uint32_t left = packet.total; left > 0;) {
+        const net::RxRequest request = ring_.take();
+        const uint32_t size = min(left, page_size);
+        for (uint32_t filled = 0; filled < size;) {
+            const uint32_t bytes = min(piece->length - piece_done, size - filled);
+            if (copies_.room() == 0)
+                run_copies();
+            const auto from = static_cast<uint16_t>(piece->offset + piece_done);
+            if (piece->foreign)
+                copies_.peer_to_peer(piece->domid, piece->ref, from, domid_, request.gref,
+                                     static_cast<uint16_t>(filled), static_cast<uint16_t>(bytes),
+                                     start);
+            else
+                copies_.to_peer(domid_, request.gref, static_cast<uint16_t>(filled), piece->gfn,
+                                from, static_cast<uint16_t>(bytes), start);
+            filled += bytes;
+            piece_done += bytes;
+            if (piece_done == piece->length) {
+                ++piece;
+                piece_done = 0;
+            }
+        }
+        left -= size;
+        Answer& answer = answers_[answer_count_];
+        start_[answer_count_] = start;
+        is_extra_[answer_count_++] = false;
+        answer.response = net::RxResponse{};
+        answer.response.id = request.id;
+        answer.response.flags = flags | (left > 0 ? NETRXF_more_data : 0);
+        answer.response.status = static_cast<int16_t>(size);
+        if (flags & NETRXF_extra_info) {
+            (void)ring_.take(); // the extra takes a buffer's slot, not the buffer
+            is_extra_[answer_count_] = true;
+            answers_[answer_count_++].extra =
+                net::gso_extra(packet.offload.gso, packet.offload.gso_size, false);
+        }
+        flags = 0;
+    }
+    counters_.rx_bytes += packet.total;
+}
+
+void RxPath::put_answers() noexcept {
+    for (uint32_t i = 0; i < answer_count_; ++i) {
+        if (is_extra_[i]) {
+            ring_.put(answers_[i].extra);
+            continue;
+        }
+        // One buffer that cannot be written spoils the packet.
+        if (failed_[start_[i]])
+            answers_[i].response.status = NETIF_RSP_ERROR;
+        ring_.put(answers_[i].response);
+    }
+    counters_.rx_slots += answer_count_;
+    answer_count_ = 0;
+}
+
+uint32_t RxPath::send(const xpv_netback_rx_packet* packets, uint32_t count, bool& notify) noexcept {
+    notify = false;
+    if (fault_.raised())
+        return 0;
+    const Result<uint32_t> pending = ring_.pending();
+    if (!pending.ok()) {
+        fault_.raise(Fault::RxRing, ring_.request_index());
+        return 0;
+    }
+    uint32_t left = pending.value();
+    uint32_t sent = 0;
+    for (; sent < count; ++sent) {
+        const uint32_t needed = slots_needed(packets[sent]);
+        if (needed > left) {
+            needed_ = needed;
+            break;
+        }
+        left -= needed;
+        copy_packet(packets[sent]);
+    }
+    if (sent == 0)
+        return 0;
+    worked_ = true;
+    if (copies_.count() > 0)
+        run_copies();
+    for (uint32_t i = 0; i < answer_count_; ++i)
+        if (start_[i] == i && failed_[i])
+            ++counters_.rx_errors;
+    counters_.rx_packets += sent;
+    put_answers();
+    notify = ring_.publish();
+    return sent;
+}
+
+bool RxPath::take_worked() noexcept {
+    const Result<uint32_t> pending = ring_.pending();
+    if (!pending.ok()) {
+        fault_.raise(Fault::RxRing, ring_.request_index());
+        return false;
+    }
+    const RingIndex produced = ring_.request_index() + pending.value();
+    const bool worked = worked_ || produced != seen_;
+    worked_ = false;
+    seen_ = produced;
+    return worked;
+}
+
+} // namespace xpv::netback

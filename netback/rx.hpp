@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Guest-RX: our packets into the buffers that the frontend posted.
+// xen/io/netif.h, "Guest receive".
+#pragma once
+
+#include "core/grant.hpp"
+#include "net/netif.hpp"
+#include "netback/fault.hpp"
+
+namespace xpv::netback {
+
+// Belongs to the queue's guest-RX poller.
+class RxPath : NoCopy {
+public:
+    RxPath(uint16_t domid, xpv_netback_counters& counters, QueueFault fault) noexcept
+        : counters_{counters}, fault_{fault}, domid_{domid} {}
+
+    Result<void> attach(void* shared) noexcept { return ring_.attach(shared, page_size); }
+
+    // abi.h says what it does. `notify`: the frontend wants to hear of it.
+    uint32_t send(const xpv_netback_rx_packet* packets, uint32_t count, bool& notify) noexcept;
+
+    // Ask for an event when the packet that did not fit will; true when it does.
+    [[nodiscard]] bool arm() noexcept {
+        ++counters_.rx_starved;
+        return ring_.arm(needed_);
+    }
+    // Packets were sent or buffers posted since the last time this was asked.
+    bool take_worked() noexcept;
+
+    const BackRing<netif_rx_sring>& ring() const noexcept { return ring_; }
+
+private:
+    // The wire form of one slot that is answered but not yet put, and whose it is.
+    union Answer {
+        net::RxResponse response;
+        net::ExtraInfo extra;
+    };
+    static_assert(sizeof(Answer) == sizeof(net::RxResponse));
+
+    void copy_packet(const xpv_netback_rx_packet& packet) noexcept;
+    void run_copies() noexcept;
+    uint32_t take_slot(uint16_t bytes, uint16_t flags, uint16_t packet_start) noexcept;
+    void put_answers() noexcept;
+
+    BackRing<netif_rx_sring> ring_;
+    xpv_netback_counters& counters_;
+    QueueFault fault_;
+    uint16_t domid_;
+    bool worked_ = false;
+    RingIndex seen_ = 0;
+    uint32_t needed_ = 1;
+    uint32_t answer_count_ = 0;
+    Answer answers_[net::ring_slots];
+    // Of each answer, the first one of its packet; is_extra: no status in it.
+    uint16_t start_[net::ring_slots];
+    bool is_extra_[net::ring_slots];
+    bool failed_[net::ring_slots]; // by the packet's first answer
+    CopyBatch copies_;
+};
+
+} // namespace xpv::netback

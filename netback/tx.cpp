@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "netback/tx.hpp"
+
+namespace xpv::netback {
+namespace {
+
+// A packet up to this size is copied into linear memory whole.
+constexpr uint32_t whole_head = 1600;
+// Of a larger one that much: all headers, whatever the slots look like, so that
+// nobody finds them in a fragment (XSA-423).
+constexpr uint32_t usual_head = 128;
+// A first slot of such a size holds the headers and nothing else; taking it as
+// the head saves splitting the second slot.
+constexpr uint32_t shortest_header_slot = 54; // Ethernet, IPv4, TCP
+constexpr uint32_t longest_header_slot = 512;
+static_assert(whole_head <= XPV_NETBACK_TX_HEAD_MAX && longest_header_slot <= whole_head);
+static_assert((net::max_packet - shortest_header_slot + page_mask) / page_size <=
+              XPV_NETBACK_TX_PAGES);
+
+} // namespace
+
+TxPath::Verdict TxPath::take_extras(uint32_t& left, Taken& taken, xpv_offload& offload) noexcept {
+    Verdict verdict = Verdict::Good;
+    for (bool more = true; more;) {
+        if (left == 0)
+            return fatal(Fault::TxOpenExtras, taken.extras);
+        if (taken.extras == tx_max_extras)
+            return fatal(Fault::TxManyExtras, taken.extras);
+        const auto extra = ring_.take<net::ExtraInfo>();
+        --left;
+        ++taken.extras;
+        switch (extra.type) {
+        case XEN_NETIF_EXTRA_TYPE_GSO:
+            if (!net::read_gso(extra, offload).ok())
+                return fatal(Fault::TxGso, extra.u.gso.type);
+            if (!gso_)
+                verdict = Verdict::Drop;
+            break;
+        case XEN_NETIF_EXTRA_TYPE_MCAST_ADD:
+        case XEN_NETIF_EXTRA_TYPE_MCAST_DEL:
+            // Requests, not packets, that we did not offer to serve.
+            verdict = Verdict::Drop;
+            break;
+        case XEN_NETIF_EXTRA_TYPE_HASH:
+            break;
+        default:
+            return fatal(Fault::TxExtraType, extra.type);
+        }
+        more = (extra.flags & XEN_NETIF_EXTRA_FLAG_MORE) != 0;
+    }
+    return verdict;
+}
+
+// The data slots after the first; `later` is the sum of their sizes.
+TxPath::Verdict TxPath::take_chain(uint32_t& left, Taken& taken, uint32_t& later) noexcept {
+    Verdict verdict = Verdict::Good;
+    for (bool more = true; more;) {
+        if (left == 0)
+            return fatal(Fault::TxOpenChain, taken.count);
+        if (taken.count == tx_fatal_slots)
+            return fatal(Fault::TxLongChain, taken.count);
+        net::TxRequest& slot = slots_[taken.first + taken.count];
+        slot = ring_.take();
+        --left;
+        ++taken.count;
+        if (uint32_t{slot.offset} + slot.size > page_size)
+            return fatal(Fault::TxCrossesPage, uint32_t{slot.offset} + slot.size);
+        if (slot.size == 0)
+            verdict = Verdict::Drop;
+        later += slot.size;
+        more = (slot.flags & NETTXF_more_data) != 0;
+    }
+    return taken.count > tx_max_slots ? Verdict::Drop : verdict;
+}
+
+// One packet from the ring into slots_, in which each slot then has its own size.
+TxPath::Verdict TxPath::take_packet(uint32_t& left, Taken& taken,
+                                    xpv_netback_tx_packet& packet) noexcept {
+    taken = Taken{static_cast<uint16_t>(slot_count_), 1, 0, false};
+    net::TxRequest& first = slots_[taken.first];
+    first = ring_.take();
+    --left;
+
+    packet.offload = xpv_offload{};
+    if (first.flags & NETTXF_csum_blank)
+        packet.offload.csum = XPV_CSUM_BLANK;
+    else if (first.flags & NETTXF_data_validated)
+        packet.offload.csum = XPV_CSUM_VALIDATED;
+
+    Verdict verdict = Verdict::Good;
+    if (first.flags & NETTXF_extra_info) {
+        verdict = take_extras(left, taken, packet.offload);
+        if (verdict == Verdict::Fatal)
+            return verdict;
+    }
+    uint32_t later = 0;
+    if (first.flags & NETTXF_more_data) {
+        const Verdict chain = take_chain(left, taken, later);
+        if (chain != Verdict::Good)
+            verdict = chain;
+        if (verdict == Verdict::Fatal)
+            return verdict;
+    }
+    // The first slot carries the total. One that is not larger than the others'
+    // sum comes from frontends that overflow it with 64 KiB: no reason to leave.
+    const uint32_t total = first.size;
+    if (total <= later || total < net::ethernet_header)
+        return Verdict::Drop;
+    if (verdict != Verdict::Good)
+        return verdict;
+    first.size = static_cast<uint16_t>(total - later);
+    if (uint32_t{first.offset} + first.size > page_size)
+        return fatal(Fault::TxCrossesPage, uint32_t{first.offset} + first.size);
+    packet.total = total;
+    return Verdict::Good;
+}
+
+// The slots' bytes behind the head, each slot's for itself; false: more than `most`.
+bool TxPath::plan_pages(const Taken& taken, uint32_t most, xpv_netback_tx_packet& packet) noexcept {
+    uint32_t skip = packet.head;
+    uint32_t pages = 0;
+    for (uint32_t i = 0; i < taken.count; ++i) {
+        const uint32_t size = slots_[taken.first + i].size;
+        if (size <= skip) {
+            skip -= size;
+            continue;
+        }
+        if (pages == most)
+            return false;
+        packet.page_bytes[pages++] = static_cast<uint16_t>(size - skip);
+        skip = 0;
+    }
+    packet.pages = static_cast<uint16_t>(pages);
+    return true;
+}
+
+// What becomes of the packet: a head that is copied, and behind it the guest's own
+// pages, or a page of ours for each slot so that one operation fills it, or, for
+// slots smaller than that, pages that are packed.
+void TxPath::plan(const Taken& taken, uint32_t map_above, xpv_netback_tx_packet& packet) noexcept {
+    packet.rooms = 0;
+    packet.pages = 0;
+    packet.mapped = XPV_NETBACK_TX_COPIED;
+    packet.fragments = 0;
+    packet.good = false;
+    if (packet.total <= whole_head) {
+        packet.head = static_cast<uint16_t>(packet.total);
+        return;
+    }
+    const uint32_t own = slots_[taken.first].size;
+    packet.head = static_cast<uint16_t>(
+        own >= shortest_header_slot && own <= longest_header_slot ? own : usual_head);
+
+    if (map_ != nullptr && packet.total > map_above &&
+        plan_pages(taken, XPV_NETBACK_TX_PAGES, packet)) {
+        packet.mapped = map_->begin(packet.pages);
+        if (packet.mapped != XPV_NETBACK_TX_COPIED) {
+            packet.fragments = packet.pages;
+            packet.pages = 0;
+            return;
+        }
+    }
+    uint32_t rest = packet.total - packet.head;
+    const uint32_t packed = (rest + page_mask) / page_size;
+    if (plan_pages(taken, min<uint32_t>(packed + 1, XPV_NETBACK_TX_PAGES), packet))
+        return;
+    packet.pages = static_cast<uint16_t>(packed);
+    for (uint32_t i = 0; i < packed; ++i, rest -= page_size)
+        packet.page_bytes[i] = static_cast<uint16_t>(min(rest, page_size));
+}
+
+uint32_t TxPath::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t map_above,
+                        bool& notify) noexcept {
+    notify = false;
+    taken_count_ = slot_count_ = 0;
+    if (fault_.raised())
+        return 0;
+    if (map_ != nullptr && map_->any_done())
+        reap();
+    const Result<uint32_t> pending = ring_.pending();
+    if (!pending.ok()) {
+        fault_.raise(Fault::TxRing, ring_.request_index());
+        return 0;
+    }
+    uint32_t left = pending.value();
+    worked_ |= left > 0;
+    while (left > 0 && taken_count_ < max) {
+        Taken& taken = taken_[taken_count_];
+        xpv_netback_tx_packet& packet = packets[taken_count_];
+        switch (take_packet(left, taken, packet)) {
+        case Verdict::Fatal:
+            // Nothing is known about what follows; the packets before it are
+            // given up as well.
+            for (uint32_t i = 0; i < taken_count_; ++i)
+                if (packets[i].mapped != XPV_NETBACK_TX_COPIED)
+                    map_->abandon(packets[i].mapped);
+            taken_count_ = 0;
+            return 0;
+        case Verdict::Drop:
+            ++counters_.tx_errors;
+            answer(taken, NETIF_RSP_ERROR);
+            break;
+        case Verdict::Good:
+            plan(taken, map_above, packet);
+            slot_count_ += taken.count;
+            ++taken_count_;
+            break;
+        }
+    }
+    if (taken_count_ == 0 && ring_.unpublished() > 0)
+        notify = ring_.publish();
+    return taken_count_;
+}
+
+void TxPath::run_copies() noexcept {
+    counters_.tx_copy_ops += copies_.count();
+    ++counters_.tx_copy_calls;
+    copies_.run([this](uint32_t tag, int16_t) { taken_[tag].failed = true; });
+}
+
+void TxPath::copy_packet(const Taken& taken, const xpv_netback_tx_packet& packet,
+                         uint32_t tag) noexcept {
+    const net::TxRequest* slot = &slots_[taken.first];
+    uint32_t done = 0; // of *slot
+    for (uint32_t i = 0; i < packet.rooms; ++i) {
+        const xpv_netback_room& room = packet.room[i];
+        for (uint32_t filled = 0; filled < room.length;) {
+            const uint32_t bytes = min(room.length - filled, slot->size - done);
+            if (copies_.room() == 0)
+                run_copies();
+            copies_.from_peer(domid_, slot->gref, static_cast<uint16_t>(slot->offset + done),
+                              room.gfn, static_cast<uint16_t>(room.offset + filled),
+                              static_cast<uint16_t>(bytes), tag);
+            filled += bytes;
+            done += bytes;
+            if (done == slot->size) {
+                ++slot;
+                done = 0;
+            }
+        }
+    }
+}
+
+// A response for each slot that the packet took; extras have no id of their own.
+void TxPath::answer(const Taken& taken, int16_t status) noexcept {
+    const net::TxRequest* const slots = &slots_[taken.first];
+    ring_.put(net::TxResponse{slots[0].id, status});
+    for (uint32_t i = 0; i < taken.extras; ++i)
+        ring_.put(net::TxResponse{0, NETIF_RSP_NULL});
+    for (uint32_t i = 1; i < taken.count; ++i)
+        ring_.put(net::TxResponse{slots[i].id, status});
+    counters_.tx_slots += taken.count;
+    counters_.tx_extras += taken.extras;
+}
+
+// What of the packet is not in its head, slot by slot.
+void TxPath::map_packet(const Taken& taken, const xpv_netback_tx_packet& packet) noexcept {
+    uint32_t skip = packet.head;
+    for (uint32_t i = 0; i < taken.count; ++i) {
+        const net::TxRequest& slot = slots_[taken.first + i];
+        if (slot.size <= skip) {
+            skip -= slot.size;
+            continue;
+        }
+        map_->add(packet.mapped, slot.gref, static_cast<uint16_t>(slot.offset + skip),
+                  static_cast<uint16_t>(slot.size - skip));
+        skip = 0;
+    }
+}
+
+void TxPath::finish(const Taken& taken, xpv_netback_tx_packet& packet) noexcept {
+    if (packet.rooms == 0) {
+        ++counters_.tx_drops;
+        answer(taken, NETIF_RSP_DROPPED);
+    } else if (taken.failed) {
+        ++counters_.tx_errors;
+        answer(taken, NETIF_RSP_ERROR);
+    } else {
+        packet.good = true;
+        answer(taken, NETIF_RSP_OKAY);
+    }
+}
+
+void TxPath::finish_mapped(const Taken& taken, xpv_netback_tx_packet& packet) noexcept {
+    const bool complete = map_->complete(packet.mapped);
+    if (packet.rooms == 0 || taken.failed || !complete) {
+        map_->abandon(packet.mapped);
+        Taken lost = taken;
+        lost.failed = true;
+        finish(lost, packet);
+        return;
+    }
+    packet.good = true;
+    for (uint32_t i = 0; i < packet.fragments; ++i)
+        map_->fragment(packet.mapped, i, packet.fragment[i]);
+    map_->remember(packet.mapped, &slots_[taken.first], taken.count, taken.extras);
+}
+
+// Answer the packets whose pages came back.
+void TxPath::reap() noexcept {
+    map_->reap([this](const uint16_t* ids, uint32_t count, uint32_t extras) {
+        for (uint32_t i = 0; i < count; ++i)
+            ring_.put(net::TxResponse{ids[i], NETIF_RSP_OKAY});
+        for (uint32_t i = 0; i < extras; ++i)
+            ring_.put(net::TxResponse{0, NETIF_RSP_NULL});
+        counters_.tx_slots += count;
+        counters_.tx_extras += extras;
+    });
+}
+
+void TxPath::execute(xpv_netback_tx_packet* packets, uint32_t count, bool& notify) noexcept {
+    for (uint32_t i = 0; i < count; ++i) {
+        if (packets[i].rooms == 0)
+            continue;
+        copy_packet(taken_[i], packets[i], i);
+        if (packets[i].mapped != XPV_NETBACK_TX_COPIED)
+            map_packet(taken_[i], packets[i]);
+    }
+    if (copies_.count() > 0)
+        run_copies();
+    if (map_ != nullptr)
+        map_->run();
+    for (uint32_t i = 0; i < count; ++i) {
+        xpv_netback_tx_packet& packet = packets[i];
+        if (packet.mapped == XPV_NETBACK_TX_COPIED)
+            finish(taken_[i], packet);
+        else
+            finish_mapped(taken_[i], packet);
+        if (packet.good) {
+            ++counters_.tx_packets;
+            counters_.tx_bytes += packet.total;
+        }
+    }
+    taken_count_ = slot_count_ = 0;
+    notify = ring_.publish();
+}
+
+} // namespace xpv::netback
