@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The border between the lock's algorithm (lock.hpp, slow.cpp) and Linux
+ * (main.c and its neighbours). Plain C, plain data.
+ */
+#ifndef XPV_PVLOCK_ABI_H
+#define XPV_PVLOCK_ABI_H
+
+#include "core/types.h"
+
+XPV_BEGIN_DECLS
+
+/*
+ * A lock is one 64-bit word; zero is a free lock that nobody waits for.
+ *
+ *    0..15  owner: CPU number + 1 of the holder, 0 when free
+ *   16..18  flags, see enum xpv_pvlock_flag
+ *   19..31  turn: contended unlocks since the head was passed over first
+ *   32..47  head of the queue, a node's id, 0 when nobody queues
+ *   48..63  tail of the queue
+ *
+ * A node's id is cpu * XPV_PVLOCK_LEVELS + level + 1.
+ */
+enum xpv_pvlock_flag {
+	XPV_PVLOCK_OUTSIDER = 1 << 16, /* one waiter outside the queue spins */
+	XPV_PVLOCK_HEAD_UP = 1 << 17,  /* the head is awake, or is being woken */
+	XPV_PVLOCK_RESERVED = 1 << 18, /* only the head may take the lock */
+};
+#define XPV_PVLOCK_TURN_SHIFT 19
+#define XPV_PVLOCK_TURN_MAX 8191u
+#define XPV_PVLOCK_HEAD_SHIFT 32
+#define XPV_PVLOCK_TAIL_SHIFT 48
+
+/* How deep waits nest on one CPU: task, softirq, interrupt, NMI. */
+#define XPV_PVLOCK_LEVELS 4
+/* 16 bits hold an owner and a node's id. */
+#define XPV_PVLOCK_CPUS_MAX 16383
+
+enum xpv_pvlock_state {
+	XPV_PVLOCK_WAITING = 0, /* runs, and looks at its node or at the lock */
+	XPV_PVLOCK_ASLEEP = 1,	/* sleeps in SCHEDOP_poll, or is about to */
+	XPV_PVLOCK_CALLED = 2,	/* told to look at the lock: it may be the head */
+};
+
+/* A waiter's place in a queue. */
+struct xpv_pvlock_node {
+	uint32_t state; /* enum xpv_pvlock_state */
+	uint16_t prev;	/* id of the one before; written before it is published */
+	uint16_t next;	/* id of the one after, 0 not yet known; the head's alone */
+};
+
+#define XPV_PVLOCK_BUCKETS 17
+
+struct xpv_pvlock_stats {
+	uint64_t contended; /* acquisitions that did not succeed at once */
+	uint64_t queued;    /* of these, how many went through the queue */
+	uint64_t stolen;    /* of these, how many overtook a queue */
+	uint64_t yields;    /* SCHEDOP_yield */
+	uint64_t polls;	    /* SCHEDOP_poll */
+	uint64_t kicks;	    /* EVTCHNOP_send to a sleeper */
+	uint64_t repends;   /* events given back to an interrupted waiter */
+	uint64_t spurious;  /* polls that ended without a reason to go on */
+	uint64_t timeouts;  /* polls that ended by the safety timeout, nothing to do */
+	uint64_t rescued;   /* ... though the lock was ours to take: a lost wakeup */
+	uint64_t not_owner; /* unlocks by a CPU that did not hold the lock */
+	uint64_t longest;   /* longest wait in a queue, ns */
+	/* contended acquisitions by turns spun: bucket 0 none, n up to 2^n - 1 */
+	uint64_t spins[XPV_PVLOCK_BUCKETS];
+};
+
+/* What each CPU has. Lives as long as the module, CPU on line or not. */
+struct xpv_pvlock_cpu {
+	struct xpv_pvlock_node nodes[XPV_PVLOCK_LEVELS];
+	uint32_t level; /* waits in progress on this CPU */
+	uint32_t reserved[7];
+	struct xpv_pvlock_stats stats;
+} __attribute__((aligned(64)));
+
+/* Changeable at any time; each reader takes what it finds. */
+struct xpv_pvlock_knobs {
+	uint32_t spin_limit;  /* turns of cpu_relax before giving up */
+	uint32_t yield_limit; /* SCHEDOP_yield before sleeping */
+	uint32_t turn_limit;  /* contended unlocks until a sleeping head is woken,
+			       * 1..XPV_PVLOCK_TURN_MAX */
+	uint32_t adaptive;    /* stop spinning for a vCPU that does not run */
+};
+
+extern struct xpv_pvlock_knobs xpv_pvlock_live_knobs;
+/* One for each possible CPU, by CPU number. */
+extern struct xpv_pvlock_cpu *xpv_pvlock_cpus;
+
+/* ---- Linux asks C++; preemption off ----------------------------------- */
+
+/* Take the lock for cpu, this CPU. */
+void xpv_pvlock_lock_slow(uint64_t *word, uint32_t cpu);
+/* Release it; a lock that cpu does not hold is reported and left alone. */
+void xpv_pvlock_unlock_slow(uint64_t *word, uint32_t cpu);
+
+/* ---- C++ asks Linux; any context, preemption off ----------------------- */
+
+/* Whether the vCPU behind cpu wants to run and cannot. */
+bool xpv_pvlock_preempted(uint32_t cpu);
+/* SCHEDOP_yield; nothing without a hypervisor or in NMI. */
+void xpv_pvlock_yield(void);
+/* Whether this CPU has an event channel to sleep on, here and now. */
+bool xpv_pvlock_can_sleep(uint32_t cpu);
+/* Forget a kick that came. */
+void xpv_pvlock_clear_event(uint32_t cpu);
+/* SCHEDOP_poll: until a kick, an interrupt, or the safety timeout: true. */
+bool xpv_pvlock_poll(uint32_t cpu);
+/* EVTCHNOP_send: cpu's poll ends, or its next one does at once. */
+void xpv_pvlock_kick(uint32_t cpu);
+/* Nanoseconds since some moment. */
+uint64_t xpv_pvlock_clock(void);
+/* An unlock by a CPU that does not hold the lock; owner is CPU + 1 or 0. */
+void xpv_pvlock_not_owner(uint64_t *word, uint32_t owner);
+
+XPV_END_DECLS
+
+#endif

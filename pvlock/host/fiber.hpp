@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Stacks that take turns in one thread, switched in a few instructions (x86-64).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace xpv::host {
+
+extern "C" void xpv_fiber_switch(void** save, void* load);
+asm(R"(
+    .text
+    .globl xpv_fiber_switch
+    .type xpv_fiber_switch, @function
+xpv_fiber_switch:
+    endbr64
+    push %rbp
+    push %rbx
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    mov %rsp, (%rdi)
+    mov %rsi, %rsp
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbx
+    pop %rbp
+    ret
+    .size xpv_fiber_switch, . - xpv_fiber_switch
+)");
+
+class Fiber {
+public:
+    Fiber() : stack_(size) {}
+
+    // Begin anew: resume() will call entry, which must never return.
+    void start(void (*entry)()) {
+        auto top = reinterpret_cast<uintptr_t>(stack_.data() + size) & ~uintptr_t{15};
+        auto* frame = reinterpret_cast<void**>(top) - 9;
+        for (int i = 0; i < 9; ++i)
+            frame[i] = nullptr;
+        frame[6] = reinterpret_cast<void*>(entry); // above the six saved registers
+        here_ = frame;
+    }
+    void resume() { xpv_fiber_switch(&caller_, here_); }
+    void pause() { xpv_fiber_switch(&here_, caller_); }
+
+private:
+    static constexpr size_t size = 32 * 1024;
+    std::vector<char> stack_;
+    void* here_ = nullptr;
+    void* caller_ = nullptr;
+};
+
+} // namespace xpv::host

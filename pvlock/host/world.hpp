@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// A machine of a few CPUs under Xen for one run of the lock's code. Every access to
+// shared memory and every hypercall is one step; whoever drives the world says which
+// CPU makes the next one. Plain stores go through a store buffer (TSO) that drains
+// when the driver says so, or before a locked instruction or a hypercall. Event
+// channels and SCHEDOP_poll behave as in Xen: a kick sets the pending bit and ends a
+// poll, a poll does not clear it, and returns at once when it is set.
+#pragma once
+
+#include <array>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "pvlock/host/fiber.hpp"
+#include "pvlock/lock.hpp"
+
+namespace xpv::host {
+
+constexpr int cpus_max = 4;
+constexpr int locks_max = 2;
+
+struct Knobs {
+    xpv_pvlock_knobs lock{.spin_limit = 1, .yield_limit = 0, .turn_limit = 1, .adaptive = 1};
+    int spurious = 0; // polls that may end for no reason, all CPUs together
+    bool may_sleep = true;
+};
+
+struct Store {
+    void* address;
+    uint64_t value;
+    uint32_t size;
+    bool late; // locked instructions do not wait for it: no such thing on x86
+};
+
+// One CPU: its program runs on a fiber.
+struct Machine {
+    Fiber fiber;
+    std::function<void()> program;
+    std::function<void()> handler; // of an interrupt
+    int interrupts = 0;            // that may still come
+    bool irq_on = true;
+    bool raised = false; // an interrupt begins with the next step
+    bool done = false;
+    bool polling = false; // blocked in SCHEDOP_poll
+    bool pausing = false; // has nothing to do until memory changes
+    bool pending = false; // its event
+    uint64_t changes = 0; // of memory, when it first looked since its last pause
+    uint64_t history = 0; // all that its code has seen since it was between operations
+    uint64_t base = 0;    // the same of the code that an interrupt came into
+    std::array<Store, 8> stores;
+    int stored = 0;
+};
+
+class World {
+public:
+    static inline World* now = nullptr;
+
+    explicit World(int cpus, Knobs knobs) : cpus_{cpus}, knobs_{knobs} {}
+
+    // ---- before and between runs ----
+    void reset() {
+        now = this;
+        memset(static_cast<void*>(percpu_.data()), 0, sizeof(percpu_));
+        memset(locks_.data(), 0, sizeof(locks_));
+        memset(inside_.data(), 0, sizeof(inside_));
+        memset(freed_.data(), 0, sizeof(freed_));
+        memset(counters_.data(), 0, sizeof(counters_));
+        for (auto& queue : order_)
+            queue.clear();
+        broken_.clear();
+        changes_ = 1;
+        spurious_ = knobs_.spurious;
+        for (int i = 0; i < cpus_; ++i) {
+            Machine& m = machines_[i];
+            m.interrupts = interrupts_[i];
+            m.irq_on = true;
+            m.raised = m.done = m.polling = m.pausing = m.pending = false;
+            m.history = m.base = m.changes = 0;
+            m.stored = 0;
+            m.fiber.start(&World::enter);
+        }
+    }
+    Machine& machine(int i) { return machines_[i]; }
+    void allow_interrupts(int cpu, int count) { interrupts_[cpu] = count; }
+    int cpus() const { return cpus_; }
+
+    // ---- what the driver may do next ----
+    enum class Move : uint8_t { Step, Drain, Interrupt, Spurious };
+    struct Choice {
+        Move move;
+        uint8_t cpu;
+    };
+    // All moves possible; progress tells whether one of them is more than an accident.
+    int choices(Choice* out, bool& progress) const {
+        int count = 0;
+        progress = false;
+        for (int i = 0; i < cpus_; ++i) {
+            const Machine& m = machines_[i];
+            const auto cpu = static_cast<uint8_t>(i);
+            if (m.stored > 0) {
+                out[count++] = {Move::Drain, cpu};
+                progress = true;
+            }
+            if (m.done)
+                continue;
+            if (!m.polling && !(m.pausing && m.changes == changes_)) {
+                out[count++] = {Move::Step, cpu};
+                progress = true;
+            }
+            if (m.interrupts > 0 && m.irq_on && !m.raised)
+                out[count++] = {Move::Interrupt, cpu};
+            if (m.polling && spurious_ > 0)
+                out[count++] = {Move::Spurious, cpu};
+        }
+        return count;
+    }
+    void make(Choice choice) {
+        Machine& m = machines_[choice.cpu];
+        switch (choice.move) {
+        case Move::Drain:
+            drain_one(m);
+            return;
+        case Move::Interrupt:
+            --m.interrupts;
+            m.raised = true;
+            m.polling = m.pausing = false;
+            return;
+        case Move::Spurious:
+            --spurious_;
+            m.polling = false;
+            return;
+        case Move::Step:
+            m.pausing = false;
+            current_ = choice.cpu;
+            m.fiber.resume();
+            return;
+        }
+    }
+    bool finished() const {
+        for (int i = 0; i < cpus_; ++i)
+            if (!machines_[i].done)
+                return false;
+        return true;
+    }
+    const std::string& broken() const { return broken_; }
+    void fail(const char* what) {
+        if (broken_.empty())
+            broken_ = what;
+    }
+
+    // Everything that the future depends on.
+    uint64_t hash() const {
+        uint64_t h = 1;
+        for (int i = 0; i < cpus_; ++i) {
+            const Machine& m = machines_[i];
+            for (const auto& node : percpu_[i].nodes) {
+                uint64_t bits;
+                memcpy(&bits, &node, sizeof(bits));
+                h = mix(h, bits);
+            }
+            h = mix(h, m.history);
+            const bool waits = m.pausing && m.changes == changes_;
+            h = mix(h, uint64_t{m.done} | m.polling << 1 | waits << 2 | m.pending << 3 |
+                           m.raised << 4 | m.irq_on << 5 |
+                           static_cast<unsigned>(m.interrupts) << 6 |
+                           static_cast<unsigned>(m.stored) << 12);
+            for (int s = 0; s < m.stored; ++s) {
+                h = mix(h, reinterpret_cast<uintptr_t>(m.stores[s].address));
+                h = mix(h, m.stores[s].value);
+            }
+        }
+        for (int i = 0; i < locks_max; ++i) {
+            h = mix(h, locks_[i]);
+            h = mix(h, static_cast<uint64_t>(inside_[i]) | uint64_t{freed_[i]} << 8 |
+                           static_cast<uint64_t>(counters_[i]) << 16);
+        }
+        return mix(h, static_cast<uint64_t>(spurious_));
+    }
+    static uint64_t mix(uint64_t h, uint64_t value) {
+        h ^= value + 0x9e3779b97f4a7c15ull + (h << 6) + (h >> 2);
+        h *= 0xff51afd7ed558ccdull;
+        return h ^ (h >> 33);
+    }
+
+    // ---- for programs ----
+    pvlock::Word& lock(int i) { return locks_[i]; }
+    int& counter(int i) { return counters_[i]; }
+    // In the critical section: alone, and for at least one step.
+    void critical(int i) {
+        if (++inside_[i] != 1)
+            fail("two CPUs hold the lock");
+        step();
+        --inside_[i];
+    }
+    void free_lock(int i) { freed_[i] = true; }
+    // The CPU is between two operations: nothing of the past is in its registers.
+    void forget(uint64_t where) { self().history = mix(self().base, where); }
+    void irq(bool on) { self().irq_on = on; }
+
+    // ---- what the policy is made of ----
+    Machine& self() { return machines_[current_]; }
+    int current() const { return current_; }
+    xpv_pvlock_cpu& percpu(uint32_t i) {
+        if (i < static_cast<uint32_t>(cpus_))
+            return percpu_[i];
+        fail("no such CPU in a queue");
+        return percpu_[0];
+    }
+    const xpv_pvlock_knobs& knobs() const { return knobs_.lock; }
+    bool may_sleep() const { return knobs_.may_sleep; }
+
+    // Let others go first; an interrupt may come in.
+    void step() {
+        seen(1);
+        self().fiber.pause();
+        while (self().raised) {
+            Machine& m = self();
+            m.raised = false;
+            m.irq_on = false;
+            const uint64_t outer = m.history;
+            const uint64_t base = m.base;
+            m.history = m.base = mix(outer, 1);
+            m.handler();
+            m.base = base;
+            m.history = mix(outer, 2);
+            m.irq_on = true;
+            m.fiber.pause();
+        }
+    }
+    void seen(uint64_t value) { self().history = mix(self().history, value); }
+    template <class T> T read(const T& address) {
+        Machine& m = self();
+        if (m.changes == 0)
+            m.changes = changes_;
+        T value = address;
+        for (int s = 0; s < m.stored; ++s)
+            if (m.stores[s].address == &address)
+                value = static_cast<T>(m.stores[s].value);
+        return value;
+    }
+    template <class T> void write(T& address, T value, bool late = false) {
+        Machine& m = self();
+        if (m.stored == static_cast<int>(m.stores.size()))
+            drain_one(m);
+        m.stores[m.stored++] = {&address, uint64_t{value}, sizeof(T), late};
+    }
+    void drain(bool all = false) {
+        while (self().stored > 0 && (all || !self().stores[0].late))
+            drain_one(self());
+    }
+    template <class T> void write_now(T& address, T value) {
+        if (address != value)
+            ++changes_;
+        address = value;
+    }
+    void touch_lock(const void* address) {
+        for (int i = 0; i < locks_max; ++i)
+            if (address == &locks_[i] && freed_[i])
+                fail("the lock was touched after it was freed");
+    }
+    // A change of a lock word: does it keep the lock's promises?
+    void watch(const void* address, pvlock::Word from, pvlock::Word to) {
+        using namespace pvlock;
+        for (int i = 0; i < locks_max; ++i) {
+            if (address != &locks_[i])
+                continue;
+            auto& order = order_[i];
+            if (tail_of(to) != tail_of(from) && tail_of(to) != 0)
+                order.push_back(tail_of(to));
+            if (head_of(from) != 0 && head_of(to) != head_of(from)) {
+                if (order.empty() || order.front() != head_of(from))
+                    fail("the queue is not first in, first out");
+                else
+                    order.erase(order.begin());
+            }
+            if (head_of(to) != 0 && (order.empty() || order.front() != head_of(to)))
+                fail("the head is not who came first");
+            if (is_free(to) && head_of(to) != 0 && (to & (outsider | head_up)) == 0)
+                fail("a free lock has a queue, and nobody is up");
+        }
+    }
+    // Hold a program until a condition, to set a scene.
+    template <class Condition> void gate(uint64_t where, Condition condition) {
+        for (forget(where); !condition(); forget(where))
+            pause_until_change();
+    }
+    void pause_until_change() {
+        self().pausing = true;
+        step();
+        self().changes = 0;
+    }
+    void poll() {
+        drain(true);
+        if (self().pending)
+            return;
+        self().polling = true;
+        step();
+    }
+    void kick(uint32_t cpu) {
+        drain(true);
+        machines_[cpu].pending = true;
+        machines_[cpu].polling = false;
+    }
+
+private:
+    static void enter() {
+        World& w = *now;
+        const int me = w.current_;
+        w.machines_[me].program();
+        w.machines_[me].done = true;
+        w.machines_[me].history = 0;
+        for (;;)
+            w.machines_[me].fiber.pause();
+    }
+    void drain_one(Machine& m) {
+        const Store& s = m.stores[0];
+        uint64_t old = 0;
+        memcpy(&old, s.address, s.size);
+        memcpy(s.address, &s.value, s.size);
+        if (s.size == sizeof(pvlock::Word))
+            watch(s.address, old, s.value);
+        changes_ += old != s.value;
+        for (int i = 1; i < m.stored; ++i)
+            m.stores[i - 1] = m.stores[i];
+        --m.stored;
+    }
+
+    const int cpus_;
+    const Knobs knobs_;
+    std::array<Machine, cpus_max> machines_;
+    std::array<int, cpus_max> interrupts_{};
+    std::array<xpv_pvlock_cpu, cpus_max> percpu_;
+    std::array<pvlock::Word, locks_max> locks_;
+    std::array<std::vector<uint16_t>, locks_max> order_;
+    std::array<int, locks_max> inside_;
+    std::array<bool, locks_max> freed_;
+    std::array<int, locks_max> counters_;
+    std::string broken_;
+    uint64_t changes_ = 1;
+    int spurious_ = 0;
+    int current_ = 0;
+};
+
+} // namespace xpv::host

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The lock's algorithm, over a policy Hv that does every access to shared memory and
+// every hypercall: the kernel's in slow.cpp, an instrumented one in test/.
+//
+// Who waits, and where. A lock that is held has at most one waiter outside the queue
+// (OUTSIDER) and a FIFO queue. The outsider and the queue's head, while it is up
+// (HEAD_UP), look at the lock word; all others look at their own node, and sleep as
+// soon as the one before them sleeps or does not run. So a crowded lock is passed
+// between the few vCPUs that run, and the sleepers leave the processors to them.
+// Anybody may take a free lock unless it is RESERVED for the head. No waiter starves:
+// a sleeping head is woken after turn_limit contended unlocks at the latest, and a head
+// that is up soon reserves the lock.
+//
+// No wakeup is lost because of one invariant: a free lock with a queue has an OUTSIDER
+// or a HEAD_UP. A waiter clears its flag only in a compare-and-swap that finds the lock
+// held; an unlock that finds neither flag sets HEAD_UP in the one that releases the
+// lock, and then calls the head.
+//
+// The release is the last touch of the lock: its memory may be gone after it. The node
+// that is called then is static, and perhaps in use for another lock already: a call is
+// a hint to look at one's lock, never a fact about it.
+#pragma once
+
+#include "core/std.hpp"
+#include "pvlock/word.hpp"
+
+namespace xpv::pvlock {
+
+using Node = xpv_pvlock_node;
+using Cpu = xpv_pvlock_cpu;
+
+// Faults that a test's policy may ask for; a sound policy derives from this.
+struct NoFaults {
+    static constexpr bool call_before_release = false; // the kick may come before the sleep
+    static constexpr bool leave_blindly = false;       // a flag dropped without a look at the owner
+    static constexpr bool trust_calls = false;         // a call taken as a fact
+};
+
+// How often a spinning waiter asks whether the one it waits for runs; a power of two.
+constexpr uint32_t look_every = 64;
+
+template <class Hv> Node& node_of(uint16_t id) noexcept {
+    return Hv::cpu(cpu_of(id)).nodes[level_of(id)];
+}
+
+// Tell the waiter of a node to look at its lock, and end its sleep.
+template <class Hv> void call(uint16_t id, Cpu& caller) noexcept {
+    // The exchange is a full barrier. The sleeper stores ASLEEP with one, then looks at
+    // the lock; we changed the lock, then look at its state: one of us sees the other.
+    // CALLED by somebody whose kick is still to come is no reason to leave it to him: an
+    // interrupt may hold him up, and wait in there for what this sleeper would release.
+    if (Hv::exchange(node_of<Hv>(id).state, uint32_t{XPV_PVLOCK_CALLED}) == XPV_PVLOCK_WAITING)
+        return;
+    ++caller.stats.kicks;
+    Hv::kick(cpu_of(id));
+}
+
+// Give up the lock. Any context, on the CPU that holds it, preemption off.
+template <class Hv> void unlock_slow(Word& lock, uint32_t cpu) noexcept {
+    Cpu& self = Hv::cpu(cpu);
+    Word word = Hv::load(lock);
+    Word released;
+    bool wake;
+    do {
+        if (owner_of(word) != cpu + 1) {
+            ++self.stats.not_owner;
+            Hv::not_owner(lock, owner_of(word));
+            return;
+        }
+        released = word & ~owner_mask;
+        wake = false;
+        if (head_of(word) != 0 && (word & head_up) == 0) {
+            // An outsider takes the lock, unless it is reserved: then only the head can.
+            wake = (word & outsider) == 0 || (word & reserved) != 0 ||
+                   turn_of(word) + 1 >= Hv::knobs().turn_limit;
+            if (wake)
+                released = (released & ~turn_mask) | head_up;
+            else if (turn_of(word) < XPV_PVLOCK_TURN_MAX)
+                released += turn_one;
+        }
+        if (Hv::call_before_release && wake)
+            call<Hv>(head_of(word), self);
+    } while (!Hv::cas(lock, word, released));
+    if (!Hv::call_before_release && wake)
+        call<Hv>(head_of(word), self);
+}
+
+// One acquisition that did not succeed at once.
+template <class Hv> class Wait : NoCopy {
+public:
+    Wait(Word& lock, uint32_t cpu) noexcept
+        : lock_{lock}, self_{Hv::cpu(cpu)}, cpu_{cpu}, level_{self_.level} {
+        // An interrupt from here on waits a level higher, and brings this back.
+        Hv::set_level(self_, level_ + 1);
+    }
+
+    // Take the lock. Preemption off; sleeps only where the policy allows it.
+    void run() noexcept {
+        if (level_ >= XPV_PVLOCK_LEVELS)
+            outside_for_ever();
+        else if (!outside() && !join())
+            in_queue();
+        finish();
+    }
+
+private:
+    // Try without a place in the queue; false: it is time to queue.
+    bool outside() noexcept {
+        Word word = Hv::load(lock_);
+        for (;;) {
+            if (free_to_all(word)) {
+                if (!Hv::cas(lock_, word, word | tag()))
+                    continue;
+                if (head_of(word) != 0)
+                    ++self_.stats.stolen;
+                return true;
+            }
+            if ((word & (outsider | head_up)) != 0)
+                return false; // enough are awake
+            if (Hv::cas(lock_, word, word | outsider))
+                break;
+        }
+        flag_ = outsider;
+        for (uint32_t turn = 0; turn < Hv::knobs().spin_limit; ++turn) {
+            word = Hv::load(lock_);
+            while (free_to_all(word)) {
+                if (Hv::cas(lock_, word, (word & ~outsider) | tag()))
+                    return true;
+            }
+            if ((word & reserved) != 0 || hopeless(turn, word))
+                return false;
+            relax();
+        }
+        return false;
+    }
+
+    // More waits nest here than there are nodes.
+    void outside_for_ever() noexcept {
+        for (;;) {
+            Word word = Hv::load(lock_);
+            if (free_to_all(word) && Hv::cas(lock_, word, word | tag()))
+                return;
+            relax();
+        }
+    }
+
+    // Queue up; true: the lock came free and is ours instead.
+    bool join() noexcept {
+        Node& node = mine();
+        Hv::store(node.state, uint32_t{XPV_PVLOCK_WAITING});
+        Hv::store(node.next, uint16_t{0});
+        Word word = Hv::load(lock_);
+        for (;;) {
+            if (free_to_all(word) && !Hv::leave_blindly) {
+                if (Hv::cas(lock_, word, (word & ~flag_) | tag()))
+                    return true;
+                continue;
+            }
+            // The link is there before anybody can see the node, so that no vCPU that
+            // stops between two stores holds up the queue.
+            Hv::store(node.prev, tail_of(word));
+            const bool first = head_of(word) == 0;
+            Word queued =
+                (word & ~(flag_ | queue_mask)) | queue_of(first ? id() : head_of(word), id());
+            if (first)
+                queued = (queued & ~turn_mask) | head_up;
+            if (!Hv::cas(lock_, word, queued))
+                continue;
+            flag_ = 0;
+            first_ = first;
+            before_ = tail_of(word);
+            return false;
+        }
+    }
+
+    void in_queue() noexcept {
+        const uint64_t start = Hv::clock(); // dear on some hosts: not for short waits
+        ++self_.stats.queued;
+        if (!first_ && !spin_behind())
+            sleep_behind();
+        while (!spin_as_head())
+            sleep_as_head();
+        self_.stats.longest = max(self_.stats.longest, Hv::clock() - start);
+    }
+
+    // Spin on our node while the one before us runs; true: we are the head.
+    bool spin_behind() noexcept {
+        for (uint32_t turn = 0; turn < Hv::knobs().spin_limit; ++turn) {
+            if (called())
+                return true;
+            if ((turn & (look_every - 1)) == 0 && Hv::knobs().adaptive != 0 &&
+                (Hv::load(node_of<Hv>(before_).state) == XPV_PVLOCK_ASLEEP ||
+                 Hv::preempted(cpu_of(before_))))
+                return false;
+            relax();
+        }
+        return called();
+    }
+
+    // Whether we were called and are the head. A late call of an earlier wait is not.
+    bool called() noexcept {
+        if (Hv::load(mine().state) != XPV_PVLOCK_CALLED)
+            return false;
+        if (Hv::trust_calls)
+            return true;
+        Hv::publish(mine().state, uint32_t{XPV_PVLOCK_WAITING});
+        return head_of(Hv::load(lock_)) == id();
+    }
+
+    // Sleep until we are the head and an unlock wants us up.
+    void sleep_behind() noexcept {
+        while (!Hv::can_sleep(cpu_)) { // NMI, or no event channel
+            if (spin_behind())
+                return;
+            ++self_.stats.yields;
+            Hv::yield();
+        }
+        sleep_until_up();
+    }
+
+    // Spin on the lock as the queue's head; true: it is ours.
+    bool spin_as_head() noexcept {
+        // A head that slept as such has waited long: nobody may pass it any more.
+        Word want = head_up | (slept_ ? reserved : 0);
+        uint32_t yields = 0;
+        for (uint32_t turn = 0;; ++turn) {
+            Word word = Hv::load(lock_);
+            if (is_free(word)) {
+                if (take_as_head(word))
+                    return true;
+                continue;
+            }
+            if (turn == Hv::knobs().spin_limit / 8)
+                want |= reserved;
+            if ((word & want) != want && !Hv::cas(lock_, word, word | want))
+                continue;
+            if (turn >= Hv::knobs().spin_limit || hopeless(turn, word)) {
+                if (yields++ >= Hv::knobs().yield_limit)
+                    return false;
+                ++self_.stats.yields;
+                Hv::yield();
+                continue;
+            }
+            relax();
+        }
+    }
+
+    bool take_as_head(Word word) noexcept {
+        uint16_t next = 0;
+        if (tail_of(word) != id())
+            next = find_next(tail_of(word));
+        const uint16_t tail = next != 0 ? tail_of(word) : uint16_t{0};
+        if (!Hv::cas(lock_, word, tag() | (word & outsider) | queue_of(next, tail)))
+            return false;
+        // The new head may be spinning; a sleeping one is left to our unlock.
+        if (next != 0) {
+            uint32_t waiting = XPV_PVLOCK_WAITING;
+            Hv::cas(node_of<Hv>(next).state, waiting, uint32_t{XPV_PVLOCK_CALLED});
+        }
+        return true;
+    }
+
+    // The one behind us, from the tail forward; what it learns stays in the nodes, so
+    // that each link is followed once. Only a queue's head does this.
+    uint16_t find_next(uint16_t tail) noexcept {
+        uint16_t next = Hv::load(mine().next);
+        for (uint16_t at = tail; next == 0;) {
+            const uint16_t prev = Hv::load(node_of<Hv>(at).prev);
+            Hv::store(node_of<Hv>(prev).next, at);
+            if (prev == id())
+                next = at;
+            at = prev;
+        }
+        return next;
+    }
+
+    // Go down and sleep, unless the lock comes free before that.
+    void sleep_as_head() noexcept {
+        if (!Hv::can_sleep(cpu_))
+            return;
+        // While we sleep others may pass us, once.
+        const Word down = slept_ ? head_up : head_up | reserved;
+        clear();
+        Hv::publish(mine().state, uint32_t{XPV_PVLOCK_ASLEEP});
+        Word word = Hv::load(lock_);
+        do {
+            if (is_free(word) && !Hv::leave_blindly) {
+                Hv::store(mine().state, uint32_t{XPV_PVLOCK_WAITING});
+                return;
+            }
+        } while (!Hv::cas(lock_, word, word & ~down));
+        slept_ = true;
+        poll();
+        sleep_until_up();
+    }
+
+    // Clear the event, say that we sleep, look, sleep: in this order, a kick that comes
+    // after the look ends the sleep.
+    void sleep_until_up() noexcept {
+        for (;;) {
+            clear();
+            Hv::publish(mine().state, uint32_t{XPV_PVLOCK_ASLEEP});
+            if (up(Hv::load(lock_)))
+                break;
+            poll();
+        }
+        Hv::store(mine().state, uint32_t{XPV_PVLOCK_WAITING});
+    }
+
+    void poll() noexcept {
+        ++self_.stats.polls;
+        const bool late = Hv::poll(cpu_);
+        const bool woken = up(Hv::load(lock_));
+        if (!late)
+            self_.stats.spurious += !woken;
+        else if (woken && Hv::load(mine().state) == XPV_PVLOCK_ASLEEP)
+            ++self_.stats.rescued;
+        else
+            ++self_.stats.timeouts;
+    }
+
+    void clear() noexcept {
+        cleared_ = true;
+        Hv::clear_event(cpu_);
+    }
+
+    void finish() noexcept {
+        ++self_.stats.contended;
+        const uint32_t bits = spins_ == 0 ? 0u : 32u - static_cast<uint32_t>(__builtin_clz(spins_));
+        ++self_.stats.spins[min(bits, XPV_PVLOCK_BUCKETS - 1u)];
+        Hv::set_level(self_, level_);
+        // We interrupted a waiter of this CPU, and may have cleared its kick between its
+        // look and its sleep: give one back.
+        if (cleared_ && level_ > 0) {
+            ++self_.stats.repends;
+            Hv::repend(cpu_);
+        }
+    }
+
+    // Now and then: does the lock's holder not run? Then spinning is in its way.
+    bool hopeless(uint32_t turn, Word word) noexcept {
+        return (turn & (look_every - 1)) == look_every - 1 && Hv::knobs().adaptive != 0 &&
+               !is_free(word) && Hv::preempted(owner_of(word) - 1u);
+    }
+
+    bool up(Word word) const noexcept { return head_of(word) == id() && (word & head_up) != 0; }
+    void relax() noexcept {
+        ++spins_;
+        Hv::relax();
+    }
+    Word tag() const noexcept { return cpu_ + 1; }
+    uint16_t id() const noexcept { return id_of(cpu_, level_); }
+    Node& mine() noexcept { return self_.nodes[level_]; }
+
+    Word& lock_;
+    Cpu& self_;
+    const uint32_t cpu_;
+    const uint32_t level_;
+    uint32_t spins_ = 0;
+    Word flag_ = 0;       // the flag we hold outside the queue
+    uint16_t before_ = 0; // who was the tail when we joined
+    bool first_ = false;  // we joined as the head
+    bool slept_ = false;  // we slept as the head
+    bool cleared_ = false;
+};
+
+template <class Hv> void lock_slow(Word& lock, uint32_t cpu) noexcept { Wait<Hv>{lock, cpu}.run(); }
+
+} // namespace xpv::pvlock

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Knobs in /sys/module/xpv_pvlock/parameters, statistics in debugfs. */
+#define pr_fmt(fmt) "xpv-pvlock: " fmt
+
+#include <linux/cpumask.h>
+#include <linux/debugfs.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+
+#include "pvlock/pvlock.h"
+#include "pvlock/shim.h"
+
+struct xpv_pvlock_knobs xpv_pvlock_live_knobs = {
+	.spin_limit = 2048,
+	.yield_limit = 1,
+	.turn_limit = 256,
+	.adaptive = 1,
+};
+u64 xpv_pvlock_timeout = 10ull * NSEC_PER_SEC;
+
+/* ---- knobs ---------------------------------------------------------------- */
+
+struct knob {
+	u32 *value;
+	u32 min, max;
+};
+
+static u32 timeout_ms = 10000;
+
+static int knob_set(const char *text, const struct kernel_param *param)
+{
+	const struct knob *knob = param->arg;
+	u32 value;
+
+	if (kstrtou32(text, 0, &value) || value < knob->min || value > knob->max) {
+		pr_err("%s=%s is not in %u..%u\n", param->name, text, knob->min, knob->max);
+		return -EINVAL;
+	}
+	WRITE_ONCE(*knob->value, value);
+	WRITE_ONCE(xpv_pvlock_timeout, (u64)READ_ONCE(timeout_ms) * NSEC_PER_MSEC);
+	return 0;
+}
+
+static int knob_get(char *buffer, const struct kernel_param *param)
+{
+	const struct knob *knob = param->arg;
+
+	return sysfs_emit(buffer, "%u\n", READ_ONCE(*knob->value));
+}
+
+static const struct kernel_param_ops knob_ops = { .set = knob_set, .get = knob_get };
+
+#define KNOB(knob_name, where, low, high, text)                                 \
+	static const struct knob knob_##knob_name = { &(where), low, high };    \
+	module_param_cb(knob_name, &knob_ops, (void *)&knob_##knob_name, 0644); \
+	MODULE_PARM_DESC(knob_name, text)
+
+KNOB(spin_limit, xpv_pvlock_live_knobs.spin_limit, 0, 1 << 24,
+     "Turns of cpu_relax before a waiter gives up the processor, 0..16777216 (2048)");
+KNOB(yield_limit, xpv_pvlock_live_knobs.yield_limit, 0, 1000,
+     "SCHEDOP_yield before a waiter sleeps, 0..1000 (1)");
+KNOB(turn_limit, xpv_pvlock_live_knobs.turn_limit, 1, XPV_PVLOCK_TURN_MAX,
+     "Contended unlocks until a sleeping waiter is let in, 1..8191 (256)");
+KNOB(adaptive, xpv_pvlock_live_knobs.adaptive, 0, 1,
+     "Stop spinning for a vCPU that does not run, 0 or 1 (1)");
+KNOB(timeout_ms, timeout_ms, 100, 600000,
+     "Safety timeout of a sleep in milliseconds, 100..600000 (10000)");
+
+/* ---- statistics ------------------------------------------------------------ */
+
+static const struct {
+	const char *name;
+	size_t offset;
+} counters[] = {
+#define COUNTER(field)                                           \
+	{                                                        \
+#field, offsetof(struct xpv_pvlock_stats, field) \
+	}
+	COUNTER(contended),
+	COUNTER(queued),
+	COUNTER(stolen),
+	COUNTER(yields),
+	COUNTER(polls),
+	COUNTER(kicks),
+	COUNTER(repends),
+	COUNTER(spurious),
+	COUNTER(timeouts),
+	COUNTER(rescued),
+	COUNTER(not_owner),
+#undef COUNTER
+};
+
+static struct dentry *folder;
+
+static int stats_show(struct seq_file *file, void *unused)
+{
+	u64 spins[XPV_PVLOCK_BUCKETS] = {}, acquired = 0, longest = 0;
+	unsigned int cpu, i;
+
+	for_each_possible_cpu(cpu) {
+		const struct xpv_pvlock_stats *stats = &xpv_pvlock_cpus[cpu].stats;
+
+		acquired += per_cpu(xpv_pvlock_acquired, cpu);
+		longest = max(longest, READ_ONCE(stats->longest));
+		for (i = 0; i < XPV_PVLOCK_BUCKETS; i++)
+			spins[i] += READ_ONCE(stats->spins[i]);
+	}
+	seq_printf(file, "mode: %s%s\n", xpv_pvlock_spin_reason ? "spin, " : "sleep",
+		   xpv_pvlock_spin_reason ?: "");
+	seq_printf(file, "channels: %u\n", xpv_pvlock_channels());
+	seq_printf(file, "acquired: %llu\n", acquired);
+	for (i = 0; i < ARRAY_SIZE(counters); i++) {
+		u64 sum = 0;
+
+		for_each_possible_cpu(cpu)
+			sum += READ_ONCE(*(u64 *)((char *)&xpv_pvlock_cpus[cpu].stats +
+						  counters[i].offset));
+		seq_printf(file, "%s: %llu\n", counters[i].name, sum);
+	}
+	seq_printf(file, "longest_wait_ns: %llu\n", longest);
+	seq_puts(file, "spins:");
+	for (i = 0; i < XPV_PVLOCK_BUCKETS; i++)
+		seq_printf(file, " %llu", spins[i]);
+	seq_puts(file, "\n");
+	return 0;
+}
+
+static int stats_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, stats_show, NULL);
+}
+
+/* Anything written sets the counters to nought; what is counted meanwhile may
+ * be lost. */
+static ssize_t stats_write(struct file *file, const char __user *text, size_t size,
+			   loff_t *at)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu) {
+		memset(&xpv_pvlock_cpus[cpu].stats, 0, sizeof(struct xpv_pvlock_stats));
+		per_cpu(xpv_pvlock_acquired, cpu) = 0;
+	}
+	return size;
+}
+
+static const struct file_operations stats_ops = {
+	.owner = THIS_MODULE,
+	.open = stats_open,
+	.read = seq_read,
+	.write = stats_write,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
+
+void xpv_pvlock_stats_init(void)
+{
+	folder = debugfs_create_dir("xpv-pvlock", NULL);
+	debugfs_create_file("stats", 0600, folder, NULL, &stats_ops);
+}
+
+void xpv_pvlock_stats_exit(void)
+{
+	debugfs_remove_recursive(folder);
+}

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Torture and measure a lock: ours, the kernel's spinlock_t, a test-and-set.
+ *
+ *	echo "lock=xpv threads=8 ms=2000 hold=20 pause=20" > /sys/kernel/debug/xpv-pvlock-test/run
+ *	cat /sys/kernel/debug/xpv-pvlock-test/run
+ *
+ * The write returns when the run is over. Threads count under the lock, in a way
+ * that goes wrong if two of them are in; the sum must be exact. The read tells
+ * figures as `name: value`.
+ */
+#define pr_fmt(fmt) "xpv-pvlock-test: " fmt
+
+#include <linux/completion.h>
+#include <linux/debugfs.h>
+#include <linux/delay.h>
+#include <linux/hrtimer.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/parser.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/timex.h>
+#include <linux/uaccess.h>
+
+#include "pvlock/pvlock.h"
+
+#define THREADS_MAX 64
+
+enum kind { KIND_XPV,
+	    KIND_KERNEL,
+	    KIND_TAS };
+static const char *const kinds[] = { "xpv", "kernel", "tas" };
+
+enum {
+	OPTION_THREADS,
+	OPTION_MS,
+	OPTION_HOLD,
+	OPTION_PAUSE,
+	OPTION_BIND,
+	OPTION_IRQS,
+	OPTION_TIMER,
+	OPTION_FREE,
+	OPTION_PAIRS,
+	OPTIONS
+};
+
+static const struct {
+	const char *name;
+	u32 min, max, initial;
+} options[OPTIONS] = {
+	[OPTION_THREADS] = { "threads", 1, THREADS_MAX, 2 },
+	[OPTION_MS] = { "ms", 1, 600000, 1000 },
+	[OPTION_HOLD] = { "hold", 0, 1000000, 20 },   /* loop turns inside */
+	[OPTION_PAUSE] = { "pause", 0, 1000000, 20 }, /* and outside */
+	[OPTION_BIND] = { "bind", 0, 1, 1 },	      /* thread i to CPU i */
+	[OPTION_IRQS] = { "irqs", 0, 1, 0 },	      /* every other time irqsave */
+	[OPTION_TIMER] = { "timer", 0, 1, 0 },	      /* interrupts take locks too */
+	[OPTION_FREE] = { "free", 0, 1, 0 },	      /* locks freed by the last user */
+	[OPTION_PAIRS] = { "pairs", 0, 10000000, 0 }, /* not threads: so many pairs */
+};
+
+static u32 option[OPTIONS];
+static enum kind kind;
+
+/* What is locked. The locks are apart from what they protect. */
+static struct {
+	struct xpv_spinlock xpv ____cacheline_aligned;
+	spinlock_t kernel ____cacheline_aligned;
+	u32 tas ____cacheline_aligned;
+	struct xpv_spinlock irq_xpv ____cacheline_aligned;
+	u64 count ____cacheline_aligned;
+	int inside;
+	u64 irq_count;
+} shared;
+
+struct worker {
+	struct task_struct *task;
+	u64 count;
+	u64 irq_count;
+	u64 faults; /* found somebody else inside */
+} ____cacheline_aligned;
+
+static struct worker workers[THREADS_MAX];
+static struct {
+	struct hrtimer timer;
+	u64 count;
+} timers[THREADS_MAX];
+static struct completion go;
+static bool stop;
+static DEFINE_MUTEX(run_mutex);
+static char *result;
+static struct dentry *folder;
+
+static __always_inline void take(unsigned long *flags, bool irqs)
+{
+	switch (kind) {
+	case KIND_XPV:
+		if (irqs)
+			xpv_spin_lock_irqsave(&shared.xpv, *flags);
+		else
+			xpv_spin_lock(&shared.xpv);
+		break;
+	case KIND_KERNEL:
+		if (irqs)
+			spin_lock_irqsave(&shared.kernel, *flags);
+		else
+			spin_lock(&shared.kernel);
+		break;
+	case KIND_TAS:
+		if (irqs)
+			local_irq_save(*flags);
+		preempt_disable();
+		while (xchg_acquire(&shared.tas, 1))
+			cpu_relax();
+		break;
+	}
+}
+
+static __always_inline void release(unsigned long flags, bool irqs)
+{
+	switch (kind) {
+	case KIND_XPV:
+		if (irqs)
+			xpv_spin_unlock_irqrestore(&shared.xpv, flags);
+		else
+			xpv_spin_unlock(&shared.xpv);
+		break;
+	case KIND_KERNEL:
+		if (irqs)
+			spin_unlock_irqrestore(&shared.kernel, flags);
+		else
+			spin_unlock(&shared.kernel);
+		break;
+	case KIND_TAS:
+		/* What was done under the lock comes before its end. */
+		smp_store_release(&shared.tas, 0);
+		if (irqs)
+			local_irq_restore(flags);
+		preempt_enable();
+		break;
+	}
+}
+
+static __always_inline void turns(u32 count)
+{
+	while (count--)
+		barrier();
+}
+
+/* An object with its own lock; the last of its users frees both. */
+struct object {
+	struct xpv_spinlock lock;
+	int users;
+};
+
+static struct object *current_object;
+static DEFINE_RAW_SPINLOCK(current_mutex);
+
+static void use_object(void)
+{
+	struct object *object, *fresh = kmalloc(sizeof(*fresh), GFP_KERNEL);
+	unsigned long flags;
+	bool last;
+
+	if (!fresh)
+		return;
+	xpv_spin_lock_init(&fresh->lock);
+	fresh->users = 0;
+	raw_spin_lock_irqsave(&current_mutex, flags);
+	object = current_object;
+	if (!object) {
+		current_object = object = fresh;
+		fresh = NULL;
+	}
+	object->users++;
+	raw_spin_unlock_irqrestore(&current_mutex, flags);
+	kfree(fresh);
+
+	xpv_spin_lock(&object->lock);
+	raw_spin_lock_irqsave(&current_mutex, flags);
+	last = --object->users == 0;
+	if (last)
+		current_object = NULL;
+	raw_spin_unlock_irqrestore(&current_mutex, flags);
+	turns(10);
+	xpv_spin_unlock(&object->lock);
+	if (last)
+		kfree(object);
+}
+
+static void irq_section(u64 *count)
+{
+	unsigned long flags;
+
+	xpv_spin_lock_irqsave(&shared.irq_xpv, flags);
+	shared.irq_count++;
+	turns(option[OPTION_HOLD]);
+	(*count)++;
+	xpv_spin_unlock_irqrestore(&shared.irq_xpv, flags);
+}
+
+static enum hrtimer_restart timer_fired(struct hrtimer *timer)
+{
+	irq_section(&timers[smp_processor_id() % THREADS_MAX].count);
+	hrtimer_forward_now(timer, ns_to_ktime(700 * NSEC_PER_USEC));
+	return READ_ONCE(stop) ? HRTIMER_NORESTART : HRTIMER_RESTART;
+}
+
+static int work(void *data)
+{
+	struct worker *worker = data;
+	unsigned int i = worker - workers;
+	u32 round = 0;
+
+	wait_for_completion(&go);
+	if (option[OPTION_TIMER])
+		hrtimer_start(&timers[i].timer, ns_to_ktime((500 + 50 * i) * NSEC_PER_USEC),
+			      HRTIMER_MODE_REL_PINNED_HARD);
+	while (!READ_ONCE(stop)) {
+		bool irqs = option[OPTION_IRQS] && (round & 1);
+		unsigned long flags = 0;
+
+		take(&flags, irqs);
+		if (shared.inside)
+			worker->faults++;
+		shared.inside = 1;
+		shared.count++;
+		turns(option[OPTION_HOLD]);
+		shared.inside = 0;
+		release(flags, irqs);
+		worker->count++;
+		turns(option[OPTION_PAUSE]);
+		if (option[OPTION_TIMER] && !(round & 15))
+			irq_section(&worker->irq_count);
+		if (option[OPTION_FREE] && !(round & 3))
+			use_object();
+		if (!(++round & 63))
+			cond_resched();
+	}
+	hrtimer_cancel(&timers[i].timer);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	return 0;
+}
+
+static int report(u64 ns)
+{
+	u64 sum = 0, irqs = 0, low = U64_MAX, high = 0, faults = 0;
+	u32 i, at = 0;
+
+	for (i = 0; i < option[OPTION_THREADS]; i++) {
+		sum += workers[i].count;
+		irqs += workers[i].irq_count;
+		faults += workers[i].faults;
+		low = min(low, workers[i].count);
+		high = max(high, workers[i].count);
+	}
+	for (i = 0; i < THREADS_MAX; i++)
+		irqs += timers[i].count;
+	at += scnprintf(result + at, PAGE_SIZE - at,
+			"lock: %s\nthreads: %u\nns: %llu\ncount: %llu\nfewest: %llu\nmost: %llu\n"
+			"exact: %d\nfaults: %llu\nirq_count: %llu\neach:",
+			kinds[kind], option[OPTION_THREADS], ns, sum, low, high,
+			sum == shared.count && irqs == shared.irq_count && !faults, faults,
+			irqs);
+	for (i = 0; i < option[OPTION_THREADS]; i++)
+		at += scnprintf(result + at, PAGE_SIZE - at, " %llu", workers[i].count);
+	scnprintf(result + at, PAGE_SIZE - at, "\n");
+	return 0;
+}
+
+/* lock and unlock, nobody else about: time stamp ticks, less the loop's own. */
+static int pairs(void)
+{
+	u32 i, count = option[OPTION_PAIRS];
+	unsigned long flags;
+	u64 empty, full;
+
+	local_irq_save(flags);
+	empty = get_cycles();
+	for (i = 0; i < count; i++)
+		barrier();
+	empty = get_cycles() - empty;
+	full = get_cycles();
+	if (kind == KIND_XPV) {
+		for (i = 0; i < count; i++) {
+			xpv_spin_lock(&shared.xpv);
+			xpv_spin_unlock(&shared.xpv);
+		}
+	} else if (kind == KIND_KERNEL) {
+		for (i = 0; i < count; i++) {
+			spin_lock(&shared.kernel);
+			spin_unlock(&shared.kernel);
+		}
+	}
+	full = get_cycles() - full;
+	local_irq_restore(flags);
+	scnprintf(result, PAGE_SIZE, "lock: %s\npairs: %u\nticks: %llu\n", kinds[kind], count,
+		  full - min(empty, full));
+	return 0;
+}
+
+static int run(void)
+{
+	unsigned int cpus = num_online_cpus(), cpu = cpumask_first(cpu_online_mask);
+	u32 i, started;
+	int err = 0;
+	u64 begin;
+
+	memset(workers, 0, sizeof(workers));
+	shared.count = shared.irq_count = 0;
+	stop = false;
+	init_completion(&go);
+	for (i = 0; i < THREADS_MAX; i++) {
+		timers[i].count = 0;
+		hrtimer_init(&timers[i].timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
+		timers[i].timer.function = timer_fired;
+	}
+	for (started = 0; started < option[OPTION_THREADS]; started++) {
+		struct task_struct *task = kthread_create(work, &workers[started],
+							  "pvlock-test/%u", started);
+
+		if (IS_ERR(task)) {
+			err = PTR_ERR(task);
+			break;
+		}
+		if (option[OPTION_BIND] && cpus) {
+			kthread_bind(task, cpu);
+			cpu = cpumask_next(cpu, cpu_online_mask);
+			if (cpu >= nr_cpu_ids)
+				cpu = cpumask_first(cpu_online_mask);
+		}
+		workers[started].task = task;
+		wake_up_process(task);
+	}
+	msleep(50);
+	begin = ktime_get_ns();
+	complete_all(&go);
+	if (!err)
+		msleep(option[OPTION_MS]);
+	WRITE_ONCE(stop, true);
+	begin = ktime_get_ns() - begin;
+	for (i = 0; i < started; i++)
+		kthread_stop(workers[i].task);
+	return err ?: report(begin);
+}
+
+static int parse(char *text)
+{
+	char *word;
+	u32 i;
+
+	for (i = 0; i < OPTIONS; i++)
+		option[i] = options[i].initial;
+	kind = KIND_XPV;
+	while ((word = strsep(&text, "\n "))) {
+		char *value = strchr(word, '=');
+
+		if (!*word)
+			continue;
+		if (!value)
+			goto bad;
+		*value++ = 0;
+		if (!strcmp(word, "lock")) {
+			int found = match_string(kinds, ARRAY_SIZE(kinds), value);
+
+			if (found < 0)
+				goto bad;
+			kind = found;
+			continue;
+		}
+		for (i = 0; i < OPTIONS && strcmp(word, options[i].name); i++)
+			;
+		if (i == OPTIONS || kstrtou32(value, 0, &option[i]) ||
+		    option[i] < options[i].min || option[i] > options[i].max)
+			goto bad;
+	}
+	return 0;
+bad:
+	pr_err("no such option, or its value is out of range: %s\n", word);
+	return -EINVAL;
+}
+
+static ssize_t run_write(struct file *file, const char __user *text, size_t size, loff_t *at)
+{
+	char *copy = memdup_user_nul(text, min_t(size_t, size, 256));
+	int err;
+
+	if (IS_ERR(copy))
+		return PTR_ERR(copy);
+	mutex_lock(&run_mutex);
+	err = parse(copy);
+	if (!err)
+		err = option[OPTION_PAIRS] ? pairs() : run();
+	mutex_unlock(&run_mutex);
+	kfree(copy);
+	return err ?: size;
+}
+
+static ssize_t run_read(struct file *file, char __user *to, size_t size, loff_t *at)
+{
+	ssize_t done;
+
+	mutex_lock(&run_mutex);
+	done = simple_read_from_buffer(to, size, at, result, strlen(result));
+	mutex_unlock(&run_mutex);
+	return done;
+}
+
+static const struct file_operations run_ops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.read = run_read,
+	.write = run_write,
+};
+
+static int __init test_init(void)
+{
+	result = (char *)get_zeroed_page(GFP_KERNEL);
+	if (!result)
+		return -ENOMEM;
+	xpv_spin_lock_init(&shared.xpv);
+	xpv_spin_lock_init(&shared.irq_xpv);
+	spin_lock_init(&shared.kernel);
+	folder = debugfs_create_dir("xpv-pvlock-test", NULL);
+	debugfs_create_file("run", 0600, folder, NULL, &run_ops);
+	return 0;
+}
+module_init(test_init);
+
+static void __exit test_exit(void)
+{
+	debugfs_remove_recursive(folder);
+	free_page((unsigned long)result);
+}
+module_exit(test_exit);
+
+MODULE_DESCRIPTION("Torture test and benchmark of xpv-pvlock");
+MODULE_AUTHOR("The xpv project");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(XPV_VERSION);
