@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "core/ids.hpp"
+#include "kunit/check.hpp"
+#include "kunit/each.hpp"
+
+using namespace xpv;
+using xpv::test::each;
+
+namespace {
+
+constexpr uint32_t size = 256;
+using Pool = IdPool<size>;
+
+// Small, and reproducible.
+struct Dice {
+    uint32_t state = 12345;
+    uint32_t roll(uint32_t sides) noexcept {
+        state = state * 1664525 + 1013904223;
+        return (state >> 8) % sides;
+    }
+};
+
+} // namespace
+
+TEST(ids_each_is_handed_out_once) {
+    Pool pool;
+    bool out[size] = {};
+    CHECK_EQ(pool.available(), size);
+    for (uint32_t i = 0; i < size; ++i) {
+        const uint32_t id = pool.take();
+        CHECK(id < size);
+        CHECK(!out[id]);
+        out[id] = true;
+        CHECK(pool.is_taken(id));
+        CHECK_EQ(pool.in_use(), i + 1);
+    }
+    CHECK_EQ(pool.take(), Pool::none);
+    CHECK_EQ(pool.available(), 0u);
+    for (uint32_t id = 0; id < size; ++id)
+        CHECK(pool.give(id).ok());
+    CHECK_EQ(pool.available(), size);
+}
+
+TEST(ids_of_a_liar_are_refused) {
+    Pool pool;
+    const uint32_t id = pool.take();
+    for (uint32_t wrong : each(size, size + 1, 0x10000u + id, 0x80000000u, Pool::none)) {
+        CHECK(!pool.is_taken(wrong));
+        CHECK_EQ(pool.give(wrong).error(), Error::Protocol);
+    }
+    for (uint32_t other = 0; other < size; ++other)
+        if (other != id)
+            CHECK_EQ(pool.give(other).error(), Error::Protocol);
+    CHECK_EQ(pool.in_use(), 1u);
+    CHECK(pool.give(id).ok());
+    CHECK_EQ(pool.give(id).error(), Error::Protocol); // twice
+    CHECK_EQ(pool.available(), size);
+}
+
+TEST(ids_used_last_come_first) {
+    Pool pool;
+    const uint32_t a = pool.take();
+    const uint32_t b = pool.take();
+    CHECK(pool.give(a).ok());
+    CHECK(pool.give(b).ok());
+    CHECK_EQ(pool.take(), b);
+    CHECK_EQ(pool.take(), a);
+}
+
+TEST(ids_generation_tells_lives_apart) {
+    Pool pool;
+    const uint32_t id = pool.take();
+    const uint32_t first = pool.generation(id);
+    CHECK(pool.give(id).ok());
+    CHECK(pool.generation(id) != first);
+    CHECK_EQ(pool.take(), id);
+    CHECK(pool.generation(id) != first);
+    // Nor does a reset bring a former life back.
+    const uint32_t second = pool.generation(id);
+    pool.reset();
+    CHECK(pool.generation(id) != second);
+    CHECK(!pool.is_taken(id));
+    CHECK_EQ(pool.available(), size);
+    for (uint32_t i = 0; i < size; ++i)
+        if (const uint32_t again = pool.take(); again == id)
+            CHECK(pool.generation(id) != first && pool.generation(id) != second);
+    CHECK_EQ(pool.in_use(), size);
+}
+
+TEST(ids_survive_any_order) {
+    Pool pool;
+    bool out[size] = {};
+    uint32_t count = 0;
+    Dice dice;
+    for (uint32_t step = 0; step < 20000; ++step) {
+        if (dice.roll(2) == 0) {
+            const uint32_t id = pool.take();
+            CHECK_EQ(id == Pool::none, count == size);
+            if (id == Pool::none)
+                continue;
+            CHECK(!out[id]);
+            out[id] = true;
+            ++count;
+        } else {
+            const uint32_t id = dice.roll(size + 3);
+            const bool expected = id < size && out[id];
+            CHECK_EQ(pool.give(id).ok(), expected);
+            if (expected) {
+                out[id] = false;
+                --count;
+            }
+        }
+        CHECK_EQ(pool.in_use(), count);
+    }
+}
+
+TEST(ids_pool_of_one) {
+    IdPool<1> pool;
+    CHECK_EQ(pool.take(), 0u);
+    CHECK_EQ(pool.take(), IdPool<1>::none);
+    CHECK_EQ(pool.give(1).error(), Error::Protocol);
+    CHECK(pool.give(0).ok());
+    CHECK_EQ(pool.take(), 0u);
+}

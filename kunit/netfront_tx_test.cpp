@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// netfront/tx.cpp, against a backend that reads what was granted to it.
+#include "kunit/check.hpp"
+#include "kunit/each.hpp"
+#include "kunit/netfront_fake.hpp"
+
+using namespace xpv;
+using fake::Call;
+using fake::Context;
+using fake::In;
+using fake::send;
+using fake::Vif;
+using fake::Wire;
+using test::each;
+
+namespace {
+
+constexpr uint32_t sent = XPV_NETFRONT_TX_SENT;
+constexpr uint32_t dropped = XPV_NETFRONT_TX_DROPPED;
+constexpr uint32_t stop = XPV_NETFRONT_TX_STOP;
+
+// Packet memory, and what the backend read.
+uint8_t bytes[65600];
+uint8_t seen[65600 + 4096];
+
+void fill(uint32_t seed) noexcept {
+    for (uint32_t i = 0; i < sizeof(bytes); ++i)
+        bytes[i] = static_cast<uint8_t>((i + seed) * 31 + (i >> 8));
+}
+
+bool same(const uint8_t* a, const uint8_t* b, uint32_t length) noexcept {
+    return __builtin_memcmp(a, b, length) == 0;
+}
+
+bool poll_tx(Vif& vif, uint32_t index = 0) noexcept {
+    const In in{vif.world.account, Context::Softirq};
+    return xpv_netfront_tx_poll(vif.queue(index));
+}
+
+// Full to the point where the queue stops; the packets sent.
+uint32_t fill_ring(Vif& vif) noexcept {
+    for (uint32_t n = 1; n < 400; ++n)
+        if (send(vif, bytes, 100) == stop)
+            return n;
+    return 0;
+}
+
+} // namespace
+
+TEST(netfront_tx_sizes) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    uint32_t seed = 0;
+    for (uint32_t size : each(14u, 15u, 60u, 1514u, 4095u, 4096u, 4097u, 4110u, 8191u, 8192u, 8193u,
+                              61440u, 61441u, 65534u, 65535u)) {
+        fill(++seed);
+        CHECK_EQ(send(vif, bytes, size), sent);
+        Wire::Packet packet;
+        CHECK(wire.take_packet(packet, seen));
+        CHECK_EQ(packet.size, size);
+        CHECK_EQ(packet.length, size);
+        CHECK_EQ(packet.slots, (size + 4095) / 4096);
+        CHECK_EQ(packet.extras, 0u);
+        CHECK_EQ(packet.flags & ~NETTXF_more_data, 0);
+        CHECK(same(bytes, seen, size));
+        CHECK_EQ(wire.tx.requests(), 0u);
+        wire.answer(packet);
+        wire.publish_tx();
+    }
+    CHECK_EQ(vif.counters().tx_packets, 15u);
+    CHECK_EQ(vif.counters().tx_drops, 0u);
+}
+
+TEST(netfront_tx_refuses_sizes) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    uint32_t drops = 0;
+    for (uint32_t size : each(0u, 1u, 13u, 65536u, 65600u, 0xffffffffu)) {
+        const In in{vif.world.account, Context::Softirq};
+        const xpv_bytes run{bytes, min<uint32_t>(size, sizeof(bytes))};
+        CHECK_EQ(xpv_netfront_tx(vif.queue(), &run, 1, size, {}, false), dropped);
+        CHECK_EQ(vif.counters().tx_drops, ++drops);
+    }
+    CHECK_EQ(wire.tx.requests(), 0u);
+    CHECK_EQ(vif.counters().tx_buffers, 0u);
+}
+
+// However the packet lies in memory.
+TEST(netfront_tx_runs) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    fill(3);
+    uint32_t random = 12345;
+    for (uint32_t round = 0; round < 300; ++round) {
+        xpv_bytes runs[18];
+        uint32_t total = 0;
+        const uint32_t count = round % 18 + 1;
+        for (uint32_t i = 0; i < count; ++i) {
+            random = random * 1664525 + 1013904223;
+            const uint32_t room = (65535 - total) / (count - i);
+            uint32_t length = min<uint32_t>((random >> 8) % 4100 + 1, room);
+            if (i == 0 && length < 14)
+                length = 14;
+            runs[i] = {bytes + total, length};
+            total += length;
+        }
+        const In in{vif.world.account, Context::Softirq};
+        CHECK_EQ(xpv_netfront_tx(vif.queue(), runs, count, total, {}, false), sent);
+        Wire::Packet packet;
+        CHECK(wire.take_packet(packet, seen));
+        CHECK_EQ(packet.length, total);
+        CHECK(same(bytes, seen, total));
+        wire.answer(packet);
+        wire.publish_tx();
+    }
+    CHECK_EQ(vif.counters().tx_drops, 0u);
+}
+
+TEST(netfront_tx_offloads) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    for (uint8_t csum : each<uint8_t>(XPV_CSUM_NONE, XPV_CSUM_VALIDATED, XPV_CSUM_BLANK)) {
+        for (uint8_t gso : each<uint8_t>(XPV_GSO_NONE, XPV_GSO_TCPV4, XPV_GSO_TCPV6)) {
+            for (uint32_t size : each(60u, 4096u, 4097u, 65535u)) {
+                CHECK_EQ(send(vif, bytes, size, {csum, gso, 1448}), sent);
+                Wire::Packet packet;
+                CHECK(wire.take_packet(packet, seen));
+                CHECK_EQ(packet.size, size);
+                const bool blank = packet.flags & NETTXF_csum_blank;
+                const bool validated = packet.flags & NETTXF_data_validated;
+                CHECK_EQ(blank, csum == XPV_CSUM_BLANK);
+                CHECK_EQ(validated, csum != XPV_CSUM_NONE);
+                CHECK_EQ(packet.extras, gso == XPV_GSO_NONE ? 0u : 1u);
+                if (gso != XPV_GSO_NONE) {
+                    CHECK_EQ(packet.extra.type, XEN_NETIF_EXTRA_TYPE_GSO);
+                    CHECK_EQ(packet.extra.flags, 0);
+                    CHECK_EQ(packet.extra.u.gso.type, gso);
+                    CHECK_EQ(packet.extra.u.gso.size, 1448);
+                    CHECK_EQ(packet.extra.u.gso.pad, 0);
+                    CHECK_EQ(packet.extra.u.gso.features, 0);
+                }
+                wire.answer(packet);
+                wire.publish_tx();
+            }
+        }
+    }
+}
+
+TEST(netfront_tx_without_sg) {
+    Vif vif;
+    vif.world.bus.peer.set("feature-sg", "0");
+    CHECK(vif.connect());
+    Wire wire{vif};
+    CHECK_EQ(send(vif, bytes, 4096), sent);
+    CHECK_EQ(send(vif, bytes, 4097), dropped);
+    CHECK_EQ(wire.serve_tx(), 1u);
+}
+
+// Packets that follow each other are shown together and cost one notification.
+TEST(netfront_tx_batches) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    CHECK(!wire.tx.arm());
+    const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
+    for (uint32_t i = 0; i < 9; ++i)
+        CHECK_EQ(send(vif, bytes, 60, {}, true), sent);
+    CHECK_EQ(wire.tx.requests(), 0u);
+    CHECK_EQ(channel->notified, 0u);
+    CHECK_EQ(send(vif, bytes, 60), sent);
+    CHECK_EQ(wire.tx.requests(), 10u);
+    CHECK_EQ(channel->notified, 1u);
+    // Nobody asked: no notification.
+    CHECK_EQ(send(vif, bytes, 60), sent);
+    CHECK_EQ(channel->notified, 1u);
+    CHECK_EQ(vif.counters().tx_notifies, 1u);
+    // The last of a batch is lost: those before it are not.
+    CHECK(wire.serve_tx() == 11u && !wire.tx.arm());
+    CHECK_EQ(send(vif, bytes, 60, {}, true), sent);
+    CHECK_EQ(send(vif, bytes, 13), dropped);
+    CHECK_EQ(wire.tx.requests(), 1u);
+    CHECK_EQ(channel->notified, 2u);
+}
+
+TEST(netfront_tx_stops_and_wakes) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
+    wire.serve_tx();
+    vif.world.events.deliver();
+    CHECK_EQ(fill_ring(vif), 256u - 18);
+    CHECK_EQ(wire.tx.requests(), 238u); // published before it stops
+    CHECK_EQ(vif.counters().tx_stops, 1u);
+    CHECK(xpv_netfront_tx_due(vif.queue()));
+    CHECK(!poll_tx(vif)); // nothing came yet
+    // Half of the ring must be free before it is worth an event.
+    Wire::Packet packet;
+    for (uint32_t i = 0; i < 109; ++i) {
+        CHECK(wire.take_packet(packet, seen));
+        wire.answer(packet);
+        wire.publish_tx();
+    }
+    CHECK_EQ(channel->raised, 0u);
+    CHECK(wire.take_packet(packet, seen));
+    wire.answer(packet);
+    wire.publish_tx();
+    CHECK_EQ(channel->raised, 1u);
+    CHECK(vif.os.scheduled[0] > 0);
+    CHECK(poll_tx(vif)); // wake the queue
+    CHECK_EQ(channel->eois, 1u);
+    CHECK_EQ(channel->spurious, 0u);
+    CHECK(!xpv_netfront_tx_due(vif.queue()));
+    // It goes on, without events.
+    wire.serve_tx();
+    for (uint32_t i = 0; i < 2000; ++i) {
+        CHECK_EQ(send(vif, bytes, 9000), sent);
+        CHECK_EQ(wire.serve_tx(), 1u);
+    }
+    CHECK_EQ(channel->raised, 1u);
+}
+
+// The backend answers in the moment in which the queue is about to stop.
+TEST(netfront_tx_answers_while_it_stops) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    // It is told when the ring is as full as it gets, and answers all at once.
+    vif.world.events.on_notify(
+        [](void* context, uint32_t) {
+            auto* const backend = static_cast<Wire*>(context);
+            backend->serve_tx();
+            (void)backend->tx.arm(238);
+        },
+        &wire);
+    (void)wire.tx.arm(238);
+    for (uint32_t i = 0; i < 1000; ++i)
+        CHECK_EQ(send(vif, bytes, 60), sent);
+    CHECK(vif.counters().tx_notifies > 0);
+    CHECK_EQ(vif.counters().tx_stops, 0u);
+    vif.world.events.on_notify(nullptr, nullptr);
+}
+
+// A full ring is shown even when more packets were to follow.
+TEST(netfront_tx_stops_within_a_batch) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    uint32_t n = 0;
+    while (send(vif, bytes, 60, {}, true) == sent)
+        CHECK(++n < 256);
+    CHECK_EQ(wire.tx.requests(), n + 1);
+    CHECK_EQ(wire.serve_tx(), n + 1);
+    CHECK(poll_tx(vif));
+}
+
+// A steady stream stays in few pages.
+TEST(netfront_tx_reuses_buffers) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    for (uint32_t i = 0; i < 5000; ++i) {
+        CHECK_EQ(send(vif, bytes, 1514), sent);
+        wire.serve_tx();
+    }
+    CHECK(vif.counters().tx_buffers <= 64);
+    const uint32_t grants = vif.world.account.calls(Call::Grant);
+    for (uint32_t i = 0; i < 5000; ++i) {
+        CHECK_EQ(send(vif, bytes, 1514), sent);
+        wire.serve_tx();
+    }
+    CHECK_EQ(vif.world.account.calls(Call::Grant), grants);
+    CHECK_EQ(vif.world.account.calls(Call::End), 0u);
+    CHECK_EQ(vif.counters().tx_packets, 10000u);
+    CHECK_EQ(vif.counters().tx_bytes, 15140000u);
+}
+
+// XSA-403: no byte in a granted page but what was sent to this backend.
+TEST(netfront_tx_shows_only_packets) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    constexpr uint8_t secret = 0xa7;
+    __builtin_memset(bytes, secret, sizeof(bytes));
+    __builtin_memset(bytes + 100, 1, 5000); // the packet, amid other things
+    for (uint32_t i = 0; i < 60; ++i)
+        CHECK_EQ(send(vif, bytes + 100, 60 + i * 80), sent);
+    uint32_t leaked = 0;
+    uint32_t pages = 0;
+    for (; wire.tx.requests() > 0; ++pages) {
+        const xpv_page* page = vif.world.grants.page(wire.tx.take<net::TxRequest>().gref);
+        for (uint32_t i = 0; i < 4096; ++i)
+            leaked += page->bytes[i] != 0 && page->bytes[i] != 1;
+    }
+    CHECK(pages > 60);
+    CHECK_EQ(leaked, 0u);
+}
+
+TEST(netfront_tx_without_memory) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    fill(1);
+    uint32_t failures = 0;
+    for (uint32_t nth = 1; nth <= 16; ++nth) {
+        const auto drops = vif.counters().tx_drops;
+        vif.world.account.fail(Call::PageAlloc, nth);
+        const uint32_t result = send(vif, bytes, 65535);
+        const bool failed = vif.world.account.injected() > failures;
+        failures += failed;
+        vif.world.account.fail_nothing();
+        CHECK_EQ(result, failed ? dropped : sent);
+        CHECK_EQ(vif.counters().tx_drops, drops + failed);
+        wire.serve_tx();
+    }
+    CHECK(failures >= 4);
+    (void)poll_tx(vif);
+    xpv_netfront_view view;
+    CHECK(xpv_netfront_look(vif.device, 0, &view));
+    CHECK_EQ(view.tx.in_flight, 0u); // ids
+    CHECK_EQ(send(vif, bytes, 65535), sent);
+    for (uint32_t i = 0; i < 500; ++i) {
+        wire.serve_tx();
+        CHECK_EQ(send(vif, bytes, 65535), sent); // no id was lost
+    }
+}
+
+TEST(netfront_tx_error_answers) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    for (int16_t status : each<int16_t>(NETIF_RSP_DROPPED, NETIF_RSP_ERROR, -32768, 2, 32767)) {
+        CHECK_EQ(send(vif, bytes, 5000), sent);
+        Wire::Packet packet;
+        CHECK(wire.take_packet(packet, seen));
+        wire.answer(packet, status);
+        wire.publish_tx();
+    }
+    for (uint32_t i = 0; i < 64; ++i)
+        CHECK_EQ(send(vif, bytes, 60), sent); // they are looked at sometime
+    CHECK_EQ(vif.counters().tx_errors, 10u);
+    CHECK_EQ(vif.os.broken, 0u);
+}
+
+// The backend keeps pages mapped: on disconnecting exactly those are deferred.
+TEST(netfront_tx_pages_still_mapped) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    for (uint32_t i = 0; i < 10; ++i)
+        CHECK_EQ(send(vif, bytes, 60), sent);
+    uint32_t held = 0;
+    while (wire.tx.requests() > 0) {
+        const auto request = wire.tx.take<net::TxRequest>();
+        if (request.id % 2 == 0) {
+            vif.world.grants.hold(request.gref);
+            ++held;
+        }
+    }
+    vif.os.on_wait = nullptr;
+    vif.remove();
+    CHECK_EQ(held, 5u);
+    CHECK_EQ(vif.world.account.deferred.outstanding(), held + 2); // and the rings
+}
+
+TEST(netfront_tx_shared_channel) {
+    Vif vif;
+    vif.settings.split = false;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    CHECK_EQ(wire.tx_port, wire.rx_port);
+    const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
+    CHECK(fill_ring(vif) > 0);
+    wire.serve_tx();
+    CHECK_EQ(channel->raised, 1u);
+    CHECK(xpv_netfront_tx_due(vif.queue()));
+    CHECK(poll_tx(vif));
+    CHECK_EQ(channel->eois, 0u); // the receiver's poller pays for both
+    fake::Poll::run(vif);
+    const In in{vif.world.account, Context::Softirq};
+    CHECK(!xpv_netfront_rx_idle(vif.queue()));
+    CHECK_EQ(channel->eois, 1u);
+    CHECK_EQ(channel->spurious, 0u);
+}
+
+TEST(netfront_tx_many_queues) {
+    Vif vif{4};
+    CHECK(vif.connect());
+    for (uint32_t i = 0; i < 4; ++i) {
+        fill(i);
+        CHECK_EQ(send(vif, bytes, 1000 + i, {}, false, i), sent);
+    }
+    for (uint32_t i = 0; i < 4; ++i) {
+        Wire wire{vif, i};
+        fill(i);
+        Wire::Packet packet;
+        CHECK(wire.take_packet(packet, seen));
+        CHECK_EQ(packet.length, 1000 + i);
+        CHECK(same(bytes, seen, packet.length));
+        CHECK_EQ(vif.counters(i).tx_packets, 1u);
+    }
+}
