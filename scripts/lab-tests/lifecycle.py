@@ -1,0 +1,165 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Drivers and guests come and go under running traffic; afterwards everything is
+counted against what was there before. Needs two guests with our drivers."""
+
+import os
+import time
+
+from labtest import (Report, address, census, check, domid, event_channels, finish, guest,
+                     guest_start, guests, online, ping, run, same, start, status, vif, wait_for)
+
+MODULES = "/lib/modules/xpv"
+
+
+class Traffic:
+    """iperf3 both ways with one guest, for as long as the block runs; whether it
+    survives is the test's business, that it runs when the block begins is ours."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __enter__(self):
+        self.server = guest_start(self.name, "exec iperf3 -s -p 5100 >/dev/null 2>&1")
+        wait_for("iperf3 listens", lambda: ":5100 " in guest(self.name, "ss -ltn", ok=False))
+        self.client = start(f"exec iperf3 -c {address(self.name)} -p 5100 -t 600 --bidir "
+                            ">/dev/null 2>&1")
+        device = vif(self.name)
+        first = received(device)
+        wait_for("traffic flows", lambda: received(device) > first + 1000000)
+        return self
+
+    def __exit__(self, *_):
+        self.client.kill()
+        self.client.wait()
+        guest(self.name, "killall -9 iperf3", ok=False)
+        self.server.wait(30)
+
+
+def received(device):
+    try:
+        with open(f"/sys/class/net/{device}/statistics/rx_bytes") as counter:
+            return int(counter.read())
+    except OSError:
+        return 0
+
+
+def configured(name):
+    """The guest's address survives only while its netdev does; set it again."""
+    guest(name, "lab-ifup eth0")
+
+
+def front_reload(name):
+    """rmmod and insmod of netfront, three times, under traffic."""
+    before = census()
+    mapped = event_channels(domid(name))
+    for _ in range(3):
+        with Traffic(name):
+            guest(name, "rmmod xpv-netfront")
+        guest(name, f"insmod {MODULES}/xpv-netfront.ko")
+        wait_for("eth0 is back", lambda: "eth0" in guest(name, "ls /sys/class/net"))
+        configured(name)
+        online(name)
+    same(before, census())
+    check(event_channels(domid(name)) == mapped, "the guest's event channels changed")
+
+
+def back_reload(names):
+    """rmmod and insmod of netback under traffic; the frontends reconnect by themselves."""
+    before = census()
+    for _ in range(2):
+        with Traffic(names[0]):
+            run("rmmod xpv-netback")
+            gone = census()
+            check(not any("vif" in dev for dev in gone["netdevs"]), "a vif outlived its driver")
+            check(gone["interrupts"] == "0", f"{gone['interrupts']} interrupts are left")
+            run(f"insmod {MODULES}/xpv-netback.ko")
+            run("xpv-vif-reconnect")
+            for name in names:
+                online(name)  # with the address it had: its netdev was kept
+    same(before, census())
+
+
+def attach_detach(name):
+    """xl network-attach and network-detach, twenty times."""
+    before = census()
+    mapped = event_channels(domid(name))
+    for turn in range(20):
+        run(f"xl network-attach {name} mac=00:16:3e:77:77:01 bridge=xenbr0")
+        wait_for(f"attach {turn}: the second device connects", lambda: "state 4" in " ".join(
+            f"state {line.split()[4]}" for line in run(f"xl network-list {name}").splitlines()[1:]
+            if "77:77:01" in line))
+        if turn % 5 == 0:
+            guest(name, "ip link set eth1 up; ip addr add 10.77.1.2/24 dev eth1")
+            run("ip addr add 10.77.1.1/24 dev xenbr0")
+            wait_for("eth1 answers", lambda: status("ping -c 1 -W 1 10.77.1.2") == 0, 30)
+            run("ip addr del 10.77.1.1/24 dev xenbr0")
+        index = [line.split()[0] for line in run(f"xl network-list {name}").splitlines()[1:]
+                 if "77:77:01" in line][0]
+        run(f"xl network-detach {name} {index}")
+        wait_for("eth1 is gone", lambda: "eth1" not in guest(name, "ls /sys/class/net"))
+    wait_for("nothing is left", lambda: census() == before, 20) if census() != before else None
+    same(before, census())
+    check(event_channels(domid(name)) == mapped, "the guest's event channels changed")
+
+
+def destroy(name):
+    """xl destroy in full traffic, then the same guest again."""
+    without = None
+    for turn in range(2):
+        device = vif(name)
+        with Traffic(name):
+            run(f"xl destroy {name}")
+        wait_for("its vif is gone", lambda: not os.path.exists(f"/sys/class/net/{device}"))
+        wait_for("it is no zombie", lambda: status(f"xl domid {name}") != 0)
+        time.sleep(2)
+        left = census()
+        if without is None:
+            without = left
+        same(without, left)
+        run(f"xl create /etc/xen/{name}.cfg")
+        run(f"guest-wait {name}", timeout=300)
+        online(name, 180)
+
+
+def guest_to_guest(first, second):
+    """Two guests talk to each other through dom0's bridge: 32 MiB each way, sha256."""
+    for source, sink in ((first, second), (second, first)):
+        listener = guest_start(sink, "nc -d -l -p 5200 | sha256sum")
+        wait_for("the guest listens", lambda: ":5200 " in guest(sink, "ss -ltn", ok=False))
+        sent = guest(source, "head -c 33554432 /dev/zero | tr '\\0' x | tee /tmp/s | "
+                     f"nc -N {address(sink)} 5200; sha256sum < /tmp/s; rm /tmp/s", timeout=300)
+        got = finish(listener, 300)
+        check(got.split()[0] == sent.split()[0], f"{got} arrived, {sent} was sent")
+
+
+def all_gone(names):
+    """Every guest destroyed: not one thing of any vif is left in dom0."""
+    for name in names:
+        run(f"xl destroy {name}")
+    wait_for("all vifs are gone",
+             lambda: not any(dev.startswith("vif") for dev in os.listdir("/sys/class/net")), 30)
+    time.sleep(1)
+    left = census()
+    check(not left["xenstore nodes"], f"xenstore: {left['xenstore nodes']}")
+    check(left["interrupts"] == "0", f"interrupts: {left['interrupts']}")
+    run("rmmod xpv-netback")
+    run(f"insmod {MODULES}/xpv-netback.ko")
+
+
+def main():
+    report = Report()
+    names = guests()
+    first, second = names[0], names[1]
+    for name in names:
+        report.test(f"{name}: is on line", online, name)
+    report.test("two guests through the bridge", guest_to_guest, first, second)
+    report.test("rmmod and insmod of netfront under traffic", front_reload, first)
+    report.test("rmmod and insmod of netback under traffic", back_reload, names)
+    report.test("network-attach and -detach, twenty times", attach_detach, first)
+    report.test("xl destroy under traffic", destroy, second)
+    report.test("nothing is left when all guests are gone", all_gone, names)
+    report.finish()
+
+
+main()

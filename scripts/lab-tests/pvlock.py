@@ -1,0 +1,171 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""xpv-pvlock in guests on real Xen: counters stay exact and no thread starves, at every
+overcommit, with interrupts that take locks, through vCPU hotplug and save/restore; no
+sleep ends by its safety timeout. In guest g1 of 8 vCPUs or more; in a lab without
+guests, in dom0, which is a PV guest as well.
+
+usage: pvlock.py [SECONDS]      of each torture run, default 5
+"""
+
+import sys
+
+import labtest
+from labtest import Failed, Report, check, finish, guests, run
+
+SECONDS = 5.0
+TEST = "/sys/kernel/debug/xpv-pvlock-test/run"
+STATS = "/sys/kernel/debug/xpv-pvlock/stats"
+KNOBS = "/sys/module/xpv_pvlock/parameters"
+
+
+def guest(name, command, timeout=120, ok=True):
+    if name == "dom0":
+        return run(command, timeout=timeout, ok=ok)
+    return labtest.guest(name, command, timeout=timeout, ok=ok)
+
+
+def guest_start(name, command):
+    return labtest.start(command) if name == "dom0" else labtest.guest_start(name, command)
+
+
+def parse(text):
+    """`name: value` lines as a dictionary; numbers as numbers."""
+    found = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(": ")
+        if colon:
+            found[name] = int(value) if value.isdigit() else value
+    return found
+
+
+def load(name):
+    guest(name, "mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug; "
+                "modprobe xpv-pvlock; modprobe xpv-pvlock-test")
+
+
+def stats(name):
+    return parse(guest(name, f"cat {STATS}"))
+
+
+def ask(options):
+    """The command that runs one test in a guest and prints its figures."""
+    return f"echo '{options}' > {TEST} && cat {TEST}"
+
+
+def figures(name, options, seconds):
+    return parse(guest(name, ask(f"{options} ms={int(seconds * 1000)}"),
+                       timeout=120 + 20 * seconds))
+
+
+def say(text):
+    print(f"# {text}", flush=True)
+
+
+def sound(name, result, share=True):
+    check(result["exact"] == 1, f"a counter is wrong: {result}")
+    if share and result["threads"] > 1:
+        fair = result["count"] / result["threads"]
+        check(fair / 2 <= result["fewest"] and result["most"] <= 2 * fair,
+              f"a thread got under half or over twice its share: {result}")
+    now = stats(name)
+    check(now["rescued"] == 0 and now["timeouts"] == 0, f"the safety net was used: {now}")
+    check(now["not_owner"] == 0, f"{now}")
+
+
+def torture(name, options, share=True):
+    guest(name, f"echo > {STATS}")
+    result = figures(name, options, SECONDS)
+    now = stats(name)
+    say(f"{options}: {result['count'] * 1000000000 // result['ns']} a second, fewest/most "
+        f"{result['fewest'] / max(1, result['most']):.2f}; " +
+        ", ".join(f"{key} {now[key]}" for key in ("contended", "queued", "stolen", "yields", "polls",
+                                                  "kicks", "repends", "spurious")) +
+        f"; longest {now['longest_wait_ns'] / 1e6:.1f} ms")
+    sound(name, result, share)
+
+
+def says_mode(name):
+    log = guest(name, "dmesg | grep xpv-pvlock")
+    check("CPUID 0x40000000: Xen 4." in log, log)
+    check("waiters sleep" in log, log)
+    check(stats(name)["mode"] == "sleep", str(stats(name)))
+
+
+def refuses_knobs(name):
+    for knob, values in (("spin_limit", ("-1", "16777217", "x")), ("yield_limit", ("1001",)),
+                         ("turn_limit", ("0", "8192")), ("adaptive", ("2",)),
+                         ("timeout_ms", ("99", "600001"))):
+        for value in values:
+            before = guest(name, f"cat {KNOBS}/{knob}")
+            refused = guest(name, f"echo {value} > {KNOBS}/{knob} 2>&1 || echo refused", ok=False)
+            check("refused" in refused, f"{knob}={value} was taken")
+            check(guest(name, f"cat {KNOBS}/{knob}") == before, f"{knob} changed")
+            check(f"{knob}={value} is not in" in guest(name, "dmesg | tail -3"), "no line says so")
+
+
+def busy_reference(name):
+    refused = guest(name, "rmmod xpv-pvlock 2>&1 || echo refused", ok=False)
+    check("refused" in refused, "rmmod went through although a module uses it")
+
+
+def reloads(name):
+    for _ in range(3):
+        guest(name, "rmmod xpv-pvlock-test; rmmod xpv-pvlock")
+        left = guest(name, "grep -c pvlock /proc/interrupts", ok=False).strip()
+        check(left == "0", f"{left} interrupts are left")
+        load(name)
+
+
+def hotplug(name):
+    """vCPUs go and come while threads fight for the lock."""
+    cpus = int(guest(name, "nproc"))
+    guest(name, f"echo > {STATS}")
+    busy = guest_start(name, ask(f"threads=8 bind=0 timer=0 irqs=1 ms={int(SECONDS * 2000)}"))
+    for turn in range(4):
+        for cpu in (cpus - 1, 1):
+            guest(name, f"echo {turn % 2} > /sys/devices/system/cpu/cpu{cpu}/online")
+    sound(name, parse(finish(busy, 120 + 40 * SECONDS)), share=False)
+
+
+def save_restore(name):
+    """Three times: the channels are bound anew, and threads sleep on them again."""
+    for turn in range(3):
+        guest(name, f"echo > {STATS}")
+        run(f"xl save {name} /var/tmp/{name}.save && xl restore /var/tmp/{name}.save && "
+            f"rm /var/tmp/{name}.save", timeout=300)
+        run(f"guest-wait {name}", timeout=300)
+        check(stats(name)["channels"] == int(guest(name, "nproc")), f"{turn}: {stats(name)}")
+        torture(name, "threads=8 irqs=1")
+        if stats(name)["polls"] == 0:
+            raise Failed(f"{turn}: nobody slept after the restore: {stats(name)}")
+
+
+def main():
+    global SECONDS
+    if len(sys.argv) > 1:
+        SECONDS = float(sys.argv[1])
+    report = Report()
+    name = (guests() or ["dom0"])[0]
+    report.test("the modules load", load, name)
+    report.test("the log says what was negotiated", says_mode, name)
+    report.test("knobs out of range are refused", refuses_knobs, name)
+    report.test("rmmod is refused while a module uses the lock", busy_reference, name)
+    for threads in (2, 3, 4, 8, 16):
+        report.test(f"{threads} threads, short sections", torture, name,
+                    f"threads={threads} hold=20 pause=20")
+    report.test("8 threads, long sections", torture, name, "threads=8 hold=20000 pause=2000")
+    report.test("8 threads, interrupts off every other time", torture, name, "threads=8 irqs=1")
+    report.test("8 threads, timers that take locks in interrupts", torture, name,
+                "threads=8 timer=1 irqs=1", False)
+    report.test("8 threads, locks freed by their last user", torture, name, "threads=8 free=1",
+                False)
+    report.test("vCPU hotplug under contention", hotplug, name)
+    report.test("the modules go and come", reloads, name)
+    if name != "dom0":
+        report.test("three save/restores", save_restore, name)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()

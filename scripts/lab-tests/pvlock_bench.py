@@ -1,0 +1,94 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The PV lock's measurements in dom0: ours, the kernel's with PV spinlocks, the kernel's
+without (nopvspin), and test-and-set, in turn on one host. Guest g1 runs an ordinary
+kernel, g2 the same with nopvspin, as many vCPUs as the most threads. One thread a
+vCPU over two processors: 2 threads are 1:1, 16 are 8:1. In a lab without guests the
+vCPUs are dom0's, and nopvspin is left out. Prints one JSON line a figure:
+{"stack": "xpv", "name": "pvlock/short-4", "unit": "1/s", "value": 1.0, "round": 1}.
+
+usage: pvlock_bench.py ROUNDS SECONDS [THREADS...]
+"""
+
+import json
+import sys
+
+from labtest import guests, run
+from pvlock import STATS, figures, guest, load, stats
+
+ROUNDS, SECONDS = int(sys.argv[1]), float(sys.argv[2])
+THREADS = [int(text) for text in sys.argv[3:]] or [2, 4, 8, 16]
+SECTIONS = {"short": "hold=20 pause=20", "long": "hold=5000 pause=5000"}
+# stack, guest, lock
+STACKS = [("xpv", "g1", "xpv"), ("linux", "g1", "kernel"), ("nopvspin", "g2", "kernel"),
+          ("tas", "g1", "tas")]
+if not guests():
+    STACKS = [(stack, "dom0", lock) for stack, name, lock in STACKS if name == "g1"]
+
+
+def emit(stack, name, unit, value, turn):
+    print(json.dumps({"stack": stack, "name": name, "unit": unit, "value": value,
+                      "round": turn}), flush=True)
+
+
+def without_pv_spinlocks(name):
+    """The same guest again, its kernel told nopvspin."""
+    path = f"/etc/xen/{name}.cfg"
+    with open(path) as config:
+        lines = config.read().splitlines()
+    for index, line in enumerate(lines):
+        if line.replace(" ", "").startswith("extra="):
+            quote = line.rstrip()[-1]
+            lines[index] = line.rstrip()[:-1] + " nopvspin" + quote
+    with open(path, "w") as config:
+        config.write("\n".join(lines) + "\n")
+    run(f"xl destroy {name}; xl create {path}", timeout=300)
+    run(f"guest-wait {name} 300", timeout=320)
+    if "nopvspin" not in guest(name, "cat /proc/cmdline"):
+        sys.exit(f"pvlock_bench: {name} does not run with nopvspin")
+
+
+def pairs(turn):
+    """lock and unlock with nobody about: ticks a pair."""
+    count = 200000
+    for stack, name, lock in STACKS:
+        if lock == "tas":
+            continue
+        found = figures(name, f"lock={lock} pairs={count}", 1)
+        emit(stack, "pvlock/uncontended", "ticks", found["ticks"] / count, turn)
+
+
+def contended(turn):
+    for section, options in SECTIONS.items():
+        for threads in THREADS:
+            for stack, name, lock in STACKS:
+                if lock == "xpv":
+                    guest(name, f"echo > {STATS}")
+                found = figures(name, f"lock={lock} threads={threads} {options}", SECONDS)
+                case = f"pvlock/{section}-{threads}"
+                emit(stack, case, "1/s", found["count"] * 1e9 / found["ns"], turn)
+                emit(stack, case + "/fairness", "fewest/most",
+                     found["fewest"] / max(1, found["most"]), turn)
+                if lock == "xpv":
+                    now = stats(name)
+                    calls = now["yields"] + now["polls"] + now["kicks"] + now["repends"]
+                    emit(stack, case + "/hypercalls", "1/contended",
+                         calls / max(1, now["contended"]), turn)
+                    print("# " + case + ": " + ", ".join(
+                        f"{key} {now[key]}" for key in ("acquired", "contended", "queued", "stolen",
+                                                        "yields", "polls", "kicks", "spurious",
+                                                        "timeouts", "rescued")), flush=True)
+
+
+def main():
+    for name in dict.fromkeys(name for _, name, _ in STACKS):
+        if name == "g2":
+            without_pv_spinlocks(name)
+        load(name)
+    for turn in range(1, ROUNDS + 1):
+        pairs(turn)
+        contended(turn)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The programs of the command channel (agent/), as static binaries."""
+
+import os
+
+import cache
+from common import HERE, output
+
+AGENT = os.path.join(HERE, "agent")
+XEN = ["-lxenvchan", "-lxenstore", "-lxengnttab", "-lxenevtchn", "-lxentoolcore", "-lxentoollog"]
+LIBRARIES = {
+    "agent": XEN,
+    "guestd": [XEN[0], "-lxenctrl", "-lxencall", "-lxenforeignmemory", "-lxendevicemodel", *XEN[1:]],
+    "guest": [],
+}
+
+
+def programs():
+    """The folder that holds agent, guestd and guest."""
+    sources = [("file", os.path.join(AGENT, name)) for name in sorted(os.listdir(AGENT))]
+    return cache.entry("channel", cache.key_of(*sources, ("file", __file__)), build,
+                       "the command channel")
+
+
+def build(work):
+    for name, libraries in LIBRARIES.items():
+        output(["gcc", "-O2", "-Wall", "-static", "-s", "-o", os.path.join(work, name),
+                os.path.join(AGENT, f"{name}.c"), *libraries])
