@@ -157,21 +157,28 @@ void states(Input& in) {
     const Role role = in.flag() ? Role::Front : Role::Back;
     Phase phase = Phase::Initialising;
     bool rings = false;
+    bool traffic = false;
     Event event = Event::Changed;
     while (in.left() != 0) {
         if (event != Event::Remove) // which goes on to its end
             event = static_cast<Event>(in.below(4));
         const Step step = next(role, phase, peer_state(in.u8() % 16), event, in.flag());
+        if (step.actions & (action_quiesce | action_disconnect))
+            traffic = false;
         if (step.actions & action_disconnect)
             rings = false;
         if (step.actions & action_connect) {
             EXPECT(!rings);
-            rings = true;
+            rings = traffic = true;
         }
         EXPECT(!(step.actions & action_announce) || rings);
         phase = step.to;
-        EXPECT(phase != Phase::Closed || !rings);
-        EXPECT(rings || (phase != Phase::Attached && phase != Phase::Connected));
+        const bool in_use = phase == Phase::Attached || phase == Phase::Connected;
+        EXPECT(in_use == traffic);
+        // A frontend keeps silent rings until its backend is Closed.
+        const bool may_keep = role == Role::Front && phase != Phase::Initialising;
+        EXPECT(!rings || in_use || may_keep);
+        EXPECT(rings || !in_use);
     }
 }
 
