@@ -6,8 +6,12 @@
 
 #include "core/kapi.h"
 #include "core/result.hpp"
+#include "core/xen.hpp"
 
 namespace xpv {
+
+// No domain has a port beyond this one, in either ABI.
+inline constexpr uint32_t last_port = EVTCHN_FIFO_NR_CHANNELS - 1;
 
 class EventChannel : NoCopy {
 public:

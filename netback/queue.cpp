@@ -44,14 +44,13 @@ Result<QueuePlace> QueuePlace::read(const Xenstore& store, uint32_t index,
     XPV_TRY_SET(place.tx_ref, store.require(XPV_XS_PEER, key("/tx-ring-ref"), 0, UINT32_MAX));
     XPV_TRY_SET(place.rx_ref, store.require(XPV_XS_PEER, key("/rx-ring-ref"), 0, UINT32_MAX));
     XPV_TRY_SET(place.tx_port,
-                store.optional(XPV_XS_PEER, key("/event-channel-tx"), 1, UINT32_MAX, 0));
+                store.optional(XPV_XS_PEER, key("/event-channel-tx"), 1, last_port, 0));
     if (place.tx_port == 0) {
-        XPV_TRY_SET(place.tx_port,
-                    store.require(XPV_XS_PEER, key("/event-channel"), 1, UINT32_MAX));
+        XPV_TRY_SET(place.tx_port, store.require(XPV_XS_PEER, key("/event-channel"), 1, last_port));
         place.rx_port = place.tx_port;
         return place;
     }
-    XPV_TRY_SET(place.rx_port, store.require(XPV_XS_PEER, key("/event-channel-rx"), 1, UINT32_MAX));
+    XPV_TRY_SET(place.rx_port, store.require(XPV_XS_PEER, key("/event-channel-rx"), 1, last_port));
     return place;
 }
 

@@ -10,17 +10,17 @@
 #include <xen/xen.h>
 
 #include "netfront/netfront.h"
+#include "shim/param.h"
 
 #define DEFAULT_QUEUES 8
-#define UNSET UINT_MAX
 
-static unsigned int max_queues = UNSET;
-module_param(max_queues, uint, 0444);
-MODULE_PARM_DESC(max_queues, "Queues a vif, 1..64 (default: one a processor, at most 8)");
+static unsigned int max_queues;
+XPV_PARAM(max_queues, max_queues, 1, XPV_NET_MAX_QUEUES, 0444,
+	  "Queues a vif, 1..64 (default: one a processor, at most 8)");
 
 static unsigned int rx_copybreak = 256;
-module_param(rx_copybreak, uint, 0444);
-MODULE_PARM_DESC(rx_copybreak, "Copy received packets of up to so many bytes, 0..4096");
+XPV_PARAM(rx_copybreak, rx_copybreak, 0, XPV_NETFRONT_MAX_COPYBREAK, 0444,
+	  "Copy received packets of up to so many bytes, 0..4096 (default: 256)");
 
 static bool sg = true;
 module_param(sg, bool, 0444);
@@ -159,23 +159,6 @@ static struct xenbus_driver netfront_driver = {
 	.otherend_changed = netfront_changed,
 };
 
-static int check_parameters(void)
-{
-	if (max_queues == UNSET)
-		max_queues = min_t(u32, num_online_cpus(), DEFAULT_QUEUES);
-	if (max_queues < 1 || max_queues > XPV_NET_MAX_QUEUES) {
-		pr_err("max_queues=%u is not in 1..%u\n", max_queues,
-		       XPV_NET_MAX_QUEUES);
-		return -EINVAL;
-	}
-	if (rx_copybreak > XPV_NETFRONT_MAX_COPYBREAK) {
-		pr_err("rx_copybreak=%u is not in 0..%u\n", rx_copybreak,
-		       XPV_NETFRONT_MAX_COPYBREAK);
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static int __init netfront_init(void)
 {
 	int err;
@@ -188,9 +171,8 @@ static int __init netfront_init(void)
 		pr_err("this domain uses emulated network devices\n");
 		return -ENODEV;
 	}
-	err = check_parameters();
-	if (err)
-		return err;
+	if (!max_queues)
+		max_queues = min_t(u32, num_online_cpus(), DEFAULT_QUEUES);
 	netfront_debugfs_init();
 	/*
 	 * Without an owner: the bus would hold the module as long as there is a

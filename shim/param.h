@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Module parameters with a range: a value outside is refused, at load and in
+ * sysfs, with -EINVAL and one line that names it. Include from one file a module,
+ * after pr_fmt.
+ */
+#pragma once
+
+#include <linux/kstrtox.h>
+#include <linux/moduleparam.h>
+#include <linux/printk.h>
+#include <linux/sysfs.h>
+
+struct xpv_param {
+	unsigned int *value;
+	unsigned int min, max;
+};
+
+static int xpv_param_set(const char *text, const struct kernel_param *kernel)
+{
+	const struct xpv_param *param = kernel->arg;
+	unsigned int number;
+
+	if (kstrtouint(text, 0, &number) || number < param->min ||
+	    number > param->max) {
+		pr_err("parameter %s: \"%s\" is not a number in %u..%u\n",
+		       kernel->name, text, param->min, param->max);
+		return -EINVAL;
+	}
+	WRITE_ONCE(*param->value, number);
+	return 0;
+}
+
+static int xpv_param_get(char *buffer, const struct kernel_param *kernel)
+{
+	const struct xpv_param *param = kernel->arg;
+
+	return sysfs_emit(buffer, "%u\n", READ_ONCE(*param->value));
+}
+
+static const struct kernel_param_ops xpv_param_ops = {
+	.set = xpv_param_set,
+	.get = xpv_param_get,
+};
+
+/* Parameter `name` sets `variable` (unsigned int) to low..high; mode as in sysfs. */
+#define XPV_PARAM(name, variable, low, high, mode, text)                 \
+	static const struct xpv_param xpv_param_##name = { &(variable),  \
+							   low, high };  \
+	module_param_cb(name, &xpv_param_ops, (void *)&xpv_param_##name, \
+			mode);                                           \
+	MODULE_PARM_DESC(name, text)
