@@ -11,9 +11,10 @@ import json
 import re
 import sys
 
-from labtest import (Failed, address, guest, guest_start, online, run, wait_for)
+from labtest import Failed, address, domid, guest, guest_start, online, run, wait_for
 
 ROUNDS, SECONDS, PREFIX = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+GUESTS = ("g1", "g2")
 STACKS = {
     "linux": {"back": "xen-netback", "front": "xen-netfront", "load": "modprobe {}"},
     "xpv": {"back": "xpv-netback", "front": "xpv-netfront",
@@ -31,22 +32,23 @@ def say(text):
 
 
 def swap(stack, current):
-    """Both ends from one stack to the other: guests' frontends out, backend out,
-    backend in, frontends in."""
+    """Both ends from one stack to the other. Linux's drivers cannot be unloaded while
+    they have a device: the vifs go first."""
     if stack == current:
         return
-    for name in ("g1", "g2"):
-        guest(name, f"ip link set eth0 down; rmmod {STACKS[current]['front']}")
-    run(f"rmmod {STACKS[current]['back']}")
-    load = STACKS[stack]["load"]
-    run(load.format(STACKS[stack]["back"]))
-    for name in ("g1", "g2"):
-        guest(name, load.format(STACKS[stack]["front"]))
-    run("xpv-vif-reconnect")
-    for name in ("g1", "g2"):
-        wait_for("eth0", lambda: "eth0" in guest(name, "ls /sys/class/net"))
-        guest(name, "lab-ifup eth0")
-        online(name)
+    old, new = STACKS[current], STACKS[stack]
+    macs = {name: run(f"xenstore-read /local/domain/{domid(name)}/device/vif/0/mac").strip()
+            for name in GUESTS}
+    for name in GUESTS:
+        run(f"xl network-detach {name} {macs[name]}", 900)
+        guest(name, f"rmmod {old['front']} && {new['load'].format(new['front'])}", 900)
+    wait_for("no vif is left", lambda: "vif" not in run("ls /sys/class/net"), 900)
+    run(f"rmmod {old['back']} && {new['load'].format(new['back'])}", 900)
+    for name in GUESTS:
+        run(f"xl network-attach {name} mac={macs[name]} bridge=xenbr0", 900)
+        wait_for("eth0", lambda: "eth0" in guest(name, "ls /sys/class/net"), 900)
+        guest(name, "lab-ifup eth0", 900)
+        online(name, 900)
         driver = guest(name, "ethtool -i eth0").split()[1]
         if (driver == "xpv-netfront") != (stack == "xpv"):
             raise Failed(f"{name} runs {driver}, not {stack}'s frontend")
