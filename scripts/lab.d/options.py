@@ -134,7 +134,7 @@ def host_options(verb):
         type=number("memory"))
     choice("--netfront", ("xpv", "linux"), "in guests: xpv|linux (xpv)", metavar="D", default="xpv")
     choice("--netback", ("xpv", "linux"), "in dom0: xpv|linux (xpv)", metavar="D", default="xpv")
-    add("--icount", "counted instructions on one processor, the same at every run", action="store_true")
+    add("--icount", "counted instructions in one thread, the same at every run", action="store_true")
     add("--guest-spec", "one guest that differs: type=,kernel=,netfront=,vcpus=,memory=",
         metavar="SPEC", action="append", default=[])
     add("--vif", "appended to xl's vif entry (rate=..., mtu=..., script=...)", metavar="EXTRA",
@@ -146,7 +146,8 @@ def host_options(verb):
     add("--log", "where to write consoles, dmesg and xl dmesg", metavar="DIR")
     add("--share", "a folder that SCRIPT finds, and may write, as /share", metavar="DIR")
     add("--modules", "take .ko from here instead of build/<kernel>", metavar="DIR")
-    add("--cpus", "processors of the emulated machine (2)", metavar="N", type=number("cpus"), default=2)
+    add("--cpus", "processors of the emulated machine (2; 1 with --icount)", metavar="N",
+        type=number("cpus"))
     add("--dom0-vcpus", "(2)", metavar="N", type=number("dom0-vcpus"), default=2)
     add("--dom0-memory", "in MB (768; 1280 for the debug kernel)", metavar="MB",
         type=number("dom0-memory"))
@@ -229,7 +230,7 @@ def parse(arguments):
         guests=guests_of(args), vif=",".join(args.vif), params=args.param, timeout=args.timeout,
         log=args.log, share=check_folder("--share", args.share),
         modules=check_folder("--modules", args.modules), icount=args.icount,
-        cpus=1 if args.icount else args.cpus, dom0_vcpus=args.dom0_vcpus,
+        cpus=args.cpus or (1 if args.icount else 2), dom0_vcpus=args.dom0_vcpus,
         dom0_memory=args.dom0_memory or (1280 if dom0_kernel == "debug" else 768),
         dom0_cmdline=args.dom0_cmdline, xen_cmdline=args.xen_cmdline, verbose=args.verbose)
     if args.command == "run":
