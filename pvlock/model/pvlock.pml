@@ -5,7 +5,7 @@
  *
  *   WORLD=1  three vCPUs, one lock, ROUNDS times each, a spurious wake
  *   WORLD=2  vCPU 0 waits for lock 0 with interrupts on, and the interrupt's handler
- *            takes lock 1; vCPU 1 uses lock 0, vCPU 2 both, one after the other
+ *            takes lock 1; vCPU 1 uses lock 0, vCPU 2 lock 1
  *   WORLD=3  two vCPUs, one lock, ROUNDS times each
  *
  * Each statement or atomic block is one access to shared memory. A compare-and-swap
@@ -322,9 +322,8 @@ proctype Task(byte cpu) provided (!in_irq[cpu])
 #if WORLD == 2
 	if
 	:: cpu == 2 -> lock(1); critical(1); unlock(1)
-	:: else
-	fi;
-	lock(0); critical(0); unlock(0)
+	:: else -> lock(0); critical(0); unlock(0)
+	fi
 #else
 	for (round : 1 .. ROUNDS) {
 		lock(0); critical(0); unlock(0)
