@@ -15,7 +15,6 @@ XPV_BEGIN_DECLS
  *
  *    0..15  owner: CPU number + 1 of the holder, 0 when free
  *   16..18  flags, see enum xpv_pvlock_flag
- *   19..31  turn: contended unlocks since the head was passed over first
  *   32..47  head of the queue, a node's id, 0 when nobody queues
  *   48..63  tail of the queue
  *
@@ -26,8 +25,6 @@ enum xpv_pvlock_flag {
 	XPV_PVLOCK_HEAD_UP = 1 << 17,  /* the head is awake, or is being woken */
 	XPV_PVLOCK_RESERVED = 1 << 18, /* only the head may take the lock */
 };
-#define XPV_PVLOCK_TURN_SHIFT 19
-#define XPV_PVLOCK_TURN_MAX 8191u
 #define XPV_PVLOCK_HEAD_SHIFT 32
 #define XPV_PVLOCK_TAIL_SHIFT 48
 
@@ -52,9 +49,9 @@ struct xpv_pvlock_node {
 #define XPV_PVLOCK_BUCKETS 17
 
 struct xpv_pvlock_stats {
-	uint64_t contended; /* acquisitions that did not succeed at once */
+	uint64_t at_once;   /* took a free lock that others wait for; passes: more */
+	uint64_t contended; /* all others that were not alone */
 	uint64_t queued;    /* of these, how many went through the queue */
-	uint64_t stolen;    /* of these, how many overtook a queue */
 	uint64_t yields;    /* SCHEDOP_yield */
 	uint64_t polls;	    /* SCHEDOP_poll */
 	uint64_t kicks;	    /* EVTCHNOP_send to a sleeper */
@@ -71,8 +68,11 @@ struct xpv_pvlock_stats {
 /* What each CPU has. Lives as long as the module, CPU on line or not. */
 struct xpv_pvlock_cpu {
 	struct xpv_pvlock_node nodes[XPV_PVLOCK_LEVELS];
-	uint32_t level; /* waits in progress on this CPU */
-	uint32_t reserved[7];
+	uint32_t level;	  /* waits in progress on this CPU */
+	uint32_t passes;  /* times it took a lock at once since it was in a queue */
+	uint32_t look_at; /* passes at which to look whether its turn is over */
+	uint32_t reserved[3];
+	uint64_t turn_start; /* when it left a queue, by xpv_pvlock_clock() */
 	struct xpv_pvlock_stats stats;
 } __attribute__((aligned(64)));
 
@@ -80,8 +80,8 @@ struct xpv_pvlock_cpu {
 struct xpv_pvlock_knobs {
 	uint32_t spin_limit;  /* turns of cpu_relax before giving up */
 	uint32_t yield_limit; /* SCHEDOP_yield before sleeping */
-	uint32_t turn_limit;  /* contended unlocks until a sleeping head is woken,
-			       * 1..XPV_PVLOCK_TURN_MAX */
+	uint32_t turn_limit;  /* times that a CPU overtakes queues, then it queues, */
+	uint32_t turn_us;     /* ... or after so many microseconds; 0: no such limit */
 	uint32_t adaptive;    /* stop spinning for a vCPU that does not run */
 };
 
@@ -91,10 +91,10 @@ extern struct xpv_pvlock_cpu *xpv_pvlock_cpus;
 
 /* ---- Linux asks C++; preemption off ----------------------------------- */
 
-/* Take the lock for cpu, this CPU. */
-void xpv_pvlock_lock_slow(uint64_t *word, uint32_t cpu);
+/* Take the lock for cpu, this CPU. In line for all users, so in pvlock.h, too. */
+void xpv_pvlock_contended(uint64_t *word, uint32_t cpu);
 /* Release it; a lock that cpu does not hold is reported and left alone. */
-void xpv_pvlock_unlock_slow(uint64_t *word, uint32_t cpu);
+void xpv_pvlock_release(uint64_t *word, uint32_t cpu);
 
 /* ---- C++ asks Linux; any context, preemption off ----------------------- */
 

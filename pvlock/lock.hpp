@@ -8,8 +8,8 @@
 // soon as the one before them sleeps or does not run. So a crowded lock is passed
 // between the few vCPUs that run, and the sleepers leave the processors to them.
 // Anybody may take a free lock unless it is RESERVED for the head. No waiter starves:
-// a sleeping head is woken after turn_limit contended unlocks at the latest, and a head
-// that is up soon reserves the lock.
+// a CPU passes a queue turn_limit times, or for turn_us, then it queues; a head that is
+// up soon reserves the lock. So the sleepers get their turns in order, and equal ones.
 //
 // No wakeup is lost because of one invariant: a free lock with a queue has an OUTSIDER
 // or a HEAD_UP. A waiter clears its flag only in a compare-and-swap that finds the lock
@@ -33,11 +33,14 @@ using Cpu = xpv_pvlock_cpu;
 struct NoFaults {
     static constexpr bool call_before_release = false; // the kick may come before the sleep
     static constexpr bool leave_blindly = false;       // a flag dropped without a look at the owner
-    static constexpr bool trust_calls = false;         // a call taken as a fact
+    static constexpr bool join_silently = false; // nobody called for a free lock that we leave
+    static constexpr bool trust_calls = false;   // a call taken as a fact
 };
 
 // How often a spinning waiter asks whether the one it waits for runs; a power of two.
 constexpr uint32_t look_every = 64;
+// How often a CPU that takes the lock at once asks whether its turn is over.
+constexpr uint32_t passes_a_look = 64;
 
 template <class Hv> Node& node_of(uint16_t id) noexcept {
     return Hv::cpu(cpu_of(id)).nodes[level_of(id)];
@@ -57,32 +60,26 @@ template <class Hv> void call(uint16_t id, Cpu& caller) noexcept {
 
 // Give up the lock. Any context, on the CPU that holds it, preemption off.
 template <class Hv> void unlock_slow(Word& lock, uint32_t cpu) noexcept {
-    Cpu& self = Hv::cpu(cpu);
     Word word = Hv::load(lock);
     Word released;
     bool wake;
     do {
         if (owner_of(word) != cpu + 1) {
-            ++self.stats.not_owner;
+            ++Hv::cpu(cpu).stats.not_owner;
             Hv::not_owner(lock, owner_of(word));
             return;
         }
         released = word & ~owner_mask;
-        wake = false;
-        if (head_of(word) != 0 && (word & head_up) == 0) {
-            // An outsider takes the lock, unless it is reserved: then only the head can.
-            wake = (word & outsider) == 0 || (word & reserved) != 0 ||
-                   turn_of(word) + 1 >= Hv::knobs().turn_limit;
-            if (wake)
-                released = (released & ~turn_mask) | head_up;
-            else if (turn_of(word) < XPV_PVLOCK_TURN_MAX)
-                released += turn_one;
-        }
+        // An outsider takes the lock, unless it is reserved: then only the head can.
+        wake = (word & (head_up | outsider)) != outsider || (word & reserved) != 0;
+        wake = wake && (word & head_up) == 0 && head_of(word) != 0;
+        if (wake)
+            released |= head_up;
         if (Hv::call_before_release && wake)
-            call<Hv>(head_of(word), self);
+            call<Hv>(head_of(word), Hv::cpu(cpu));
     } while (!Hv::cas(lock, word, released));
     if (!Hv::call_before_release && wake)
-        call<Hv>(head_of(word), self);
+        call<Hv>(head_of(word), Hv::cpu(cpu));
 }
 
 // One acquisition that did not succeed at once.
@@ -108,11 +105,12 @@ private:
     bool outside() noexcept {
         Word word = Hv::load(lock_);
         for (;;) {
+            if (!may_pass(word))
+                return false;
             if (free_to_all(word)) {
                 if (!Hv::cas(lock_, word, word | tag()))
                     continue;
-                if (head_of(word) != 0)
-                    ++self_.stats.stolen;
+                ++self_.passes;
                 return true;
             }
             if ((word & (outsider | head_up)) != 0)
@@ -121,15 +119,26 @@ private:
                 break;
         }
         flag_ = outsider;
+        uint32_t yields = 0;
         for (uint32_t turn = 0; turn < Hv::knobs().spin_limit; ++turn) {
             word = Hv::load(lock_);
-            while (free_to_all(word)) {
-                if (Hv::cas(lock_, word, (word & ~outsider) | tag()))
+            while (free_to_all(word) && may_pass(word)) {
+                if (Hv::cas(lock_, word, (word & ~outsider) | tag())) {
+                    ++self_.passes;
                     return true;
+                }
             }
-            if ((word & reserved) != 0 || hopeless(turn, word))
+            if ((word & reserved) != 0 || !may_pass(word))
                 return false;
-            relax();
+            if (!hopeless(turn, word)) {
+                relax();
+                continue;
+            }
+            // Let the holder have this processor before we leave it altogether.
+            if (yields++ >= Hv::knobs().yield_limit)
+                return false;
+            ++self_.stats.yields;
+            Hv::yield();
         }
         return false;
     }
@@ -151,9 +160,11 @@ private:
         Hv::store(node.next, uint16_t{0});
         Word word = Hv::load(lock_);
         for (;;) {
-            if (free_to_all(word) && !Hv::leave_blindly) {
-                if (Hv::cas(lock_, word, (word & ~flag_) | tag()))
+            if (free_to_all(word) && may_pass(word) && !Hv::leave_blindly) {
+                if (Hv::cas(lock_, word, (word & ~flag_) | tag())) {
+                    ++self_.passes;
                     return true;
+                }
                 continue;
             }
             // The link is there before anybody can see the node, so that no vCPU that
@@ -163,9 +174,16 @@ private:
             Word queued =
                 (word & ~(flag_ | queue_mask)) | queue_of(first ? id() : head_of(word), id());
             if (first)
-                queued = (queued & ~turn_mask) | head_up;
+                queued |= head_up;
+            // The lock is free, but our turn is over: it is the head's.
+            const bool wake =
+                is_free(word) && (queued & (outsider | head_up)) == 0 && !Hv::join_silently;
+            if (wake)
+                queued |= head_up;
             if (!Hv::cas(lock_, word, queued))
                 continue;
+            if (wake)
+                call<Hv>(head_of(word), self_);
             flag_ = 0;
             first_ = first;
             before_ = tail_of(word);
@@ -180,7 +198,32 @@ private:
             sleep_behind();
         while (!spin_as_head())
             sleep_as_head();
-        self_.stats.longest = max(self_.stats.longest, Hv::clock() - start);
+        self_.turn_start = Hv::clock();
+        self_.stats.longest = max(self_.stats.longest, self_.turn_start - start);
+        new_turn();
+    }
+
+    void new_turn() noexcept {
+        self_.stats.at_once += self_.passes;
+        self_.passes = 0;
+        self_.look_at = min(passes_a_look, Hv::knobs().turn_limit);
+    }
+
+    // Whether we may take the free lock before its queue: not when our turn is over.
+    bool may_pass(Word word) noexcept {
+        if (self_.passes < self_.look_at)
+            return true;
+        const xpv_pvlock_knobs& knobs = Hv::knobs();
+        if (head_of(word) == 0) {
+            new_turn(); // nobody to pass
+            return true;
+        }
+        if (self_.passes >= knobs.turn_limit ||
+            (knobs.turn_us != 0 &&
+             Hv::clock() - self_.turn_start >= knobs.turn_us * uint64_t{1000}))
+            return false;
+        self_.look_at = min(self_.passes + passes_a_look, knobs.turn_limit);
+        return true;
     }
 
     // Spin on our node while the one before us runs; true: we are the head.
@@ -364,6 +407,20 @@ private:
     bool cleared_ = false;
 };
 
-template <class Hv> void lock_slow(Word& lock, uint32_t cpu) noexcept { Wait<Hv>{lock, cpu}.run(); }
+// Apart, so that who need not wait saves no registers for it.
+template <class Hv> [[gnu::noinline]] void wait(Word& lock, uint32_t cpu) noexcept {
+    Wait<Hv>{lock, cpu}.run();
+}
+
+template <class Hv> void lock_slow(Word& lock, uint32_t cpu) noexcept {
+    Cpu& self = Hv::cpu(cpu);
+    Word word = Hv::load(lock);
+    // A crowded lock is most often free, but for its waiters.
+    if (free_to_all(word) && self.passes < self.look_at && Hv::cas(lock, word, word | (cpu + 1))) {
+        ++self.passes;
+        return;
+    }
+    wait<Hv>(lock, cpu);
+}
 
 } // namespace xpv::pvlock

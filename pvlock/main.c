@@ -22,16 +22,10 @@ EXPORT_PER_CPU_SYMBOL_GPL(xpv_pvlock_acquired);
 
 /* ---- the API out of line ------------------------------------------------ */
 
-void xpv_pvlock_contended(struct xpv_spinlock *lock)
-{
-	xpv_pvlock_lock_slow(&lock->word, raw_smp_processor_id());
-}
+/* Straight into slow.cpp: no hop between a caller and the algorithm. */
+typeof(xpv_pvlock_contended) xpv_pvlock_contended;
 EXPORT_SYMBOL_GPL(xpv_pvlock_contended);
-
-void xpv_pvlock_release(struct xpv_spinlock *lock)
-{
-	xpv_pvlock_unlock_slow(&lock->word, raw_smp_processor_id());
-}
+typeof(xpv_pvlock_release) xpv_pvlock_release;
 EXPORT_SYMBOL_GPL(xpv_pvlock_release);
 
 /* All locks that C++ initialises are one class to lockdep, told apart by name. */

@@ -55,8 +55,9 @@ bool xpv_pvlock_trylock(struct xpv_spinlock *lock);
 void xpv_pvlock_unlock(struct xpv_spinlock *lock);
 unsigned long xpv_pvlock_lock_irqsave(struct xpv_spinlock *lock);
 void xpv_pvlock_unlock_irqrestore(struct xpv_spinlock *lock, unsigned long flags);
-void xpv_pvlock_contended(struct xpv_spinlock *lock);
-void xpv_pvlock_release(struct xpv_spinlock *lock);
+/* For the fast paths below: of lock->word, for this CPU. */
+void xpv_pvlock_contended(uint64_t *word, uint32_t cpu);
+void xpv_pvlock_release(uint64_t *word, uint32_t cpu);
 
 #if defined(__cplusplus)
 
@@ -113,12 +114,12 @@ DECLARE_PER_CPU(u64, xpv_pvlock_acquired);
 
 static __always_inline void xpv_pvlock_raw_lock(struct xpv_spinlock *lock)
 {
+	u32 cpu = raw_smp_processor_id();
 	u64 word = 0;
 
 	this_cpu_inc(xpv_pvlock_acquired);
-	if (unlikely(!try_cmpxchg_acquire(&lock->word, &word,
-					  (u64)(raw_smp_processor_id() + 1))))
-		xpv_pvlock_contended(lock);
+	if (unlikely(!try_cmpxchg_acquire(&lock->word, &word, (u64)(cpu + 1))))
+		xpv_pvlock_contended(&lock->word, cpu);
 }
 
 static __always_inline bool xpv_pvlock_raw_trylock(struct xpv_spinlock *lock)
@@ -137,10 +138,11 @@ static __always_inline bool xpv_pvlock_raw_trylock(struct xpv_spinlock *lock)
 
 static __always_inline void xpv_pvlock_raw_unlock(struct xpv_spinlock *lock)
 {
-	u64 word = raw_smp_processor_id() + 1;
+	u32 cpu = raw_smp_processor_id();
+	u64 word = cpu + 1;
 
 	if (unlikely(!try_cmpxchg_release(&lock->word, &word, 0)))
-		xpv_pvlock_release(lock);
+		xpv_pvlock_release(&lock->word, cpu);
 }
 
 static __always_inline void xpv_spin_lock(struct xpv_spinlock *lock)

@@ -51,8 +51,5 @@ struct Kernel : pvlock::NoFaults {
 
 } // namespace
 
-void xpv_pvlock_lock_slow(uint64_t* word, uint32_t cpu) { pvlock::lock_slow<Kernel>(*word, cpu); }
-
-void xpv_pvlock_unlock_slow(uint64_t* word, uint32_t cpu) {
-    pvlock::unlock_slow<Kernel>(*word, cpu);
-}
+void xpv_pvlock_contended(uint64_t* word, uint32_t cpu) { pvlock::lock_slow<Kernel>(*word, cpu); }
+void xpv_pvlock_release(uint64_t* word, uint32_t cpu) { pvlock::unlock_slow<Kernel>(*word, cpu); }

@@ -13,7 +13,8 @@
 struct xpv_pvlock_knobs xpv_pvlock_live_knobs = {
 	.spin_limit = 2048,
 	.yield_limit = 1,
-	.turn_limit = 256,
+	.turn_limit = 4096,
+	.turn_us = 4000,
 	.adaptive = 1,
 };
 u64 xpv_pvlock_timeout = 10ull * NSEC_PER_SEC;
@@ -59,8 +60,10 @@ KNOB(spin_limit, xpv_pvlock_live_knobs.spin_limit, 0, 1 << 24,
      "Turns of cpu_relax before a waiter gives up the processor, 0..16777216 (2048)");
 KNOB(yield_limit, xpv_pvlock_live_knobs.yield_limit, 0, 1000,
      "SCHEDOP_yield before a waiter sleeps, 0..1000 (1)");
-KNOB(turn_limit, xpv_pvlock_live_knobs.turn_limit, 1, XPV_PVLOCK_TURN_MAX,
-     "Contended unlocks until a sleeping waiter is let in, 1..8191 (256)");
+KNOB(turn_limit, xpv_pvlock_live_knobs.turn_limit, 0, 1000000,
+     "Times that a CPU overtakes a queue, then it queues, 0..1000000 (4096)");
+KNOB(turn_us, xpv_pvlock_live_knobs.turn_us, 0, 1000000,
+     "Microseconds after which such a CPU queues, 0: no such limit; 0..1000000 (4000)");
 KNOB(adaptive, xpv_pvlock_live_knobs.adaptive, 0, 1,
      "Stop spinning for a vCPU that does not run, 0 or 1 (1)");
 KNOB(timeout_ms, timeout_ms, 100, 600000,
@@ -76,9 +79,9 @@ static const struct {
 	{                                                        \
 #field, offsetof(struct xpv_pvlock_stats, field) \
 	}
+	COUNTER(at_once),
 	COUNTER(contended),
 	COUNTER(queued),
-	COUNTER(stolen),
 	COUNTER(yields),
 	COUNTER(polls),
 	COUNTER(kicks),
@@ -115,6 +118,10 @@ static int stats_show(struct seq_file *file, void *unused)
 		for_each_possible_cpu(cpu)
 			sum += READ_ONCE(*(u64 *)((char *)&xpv_pvlock_cpus[cpu].stats +
 						  counters[i].offset));
+		/* Those of a turn that goes on are not counted yet. */
+		if (counters[i].offset == offsetof(struct xpv_pvlock_stats, at_once))
+			for_each_possible_cpu(cpu)
+				sum += READ_ONCE(xpv_pvlock_cpus[cpu].passes);
 		seq_printf(file, "%s: %llu\n", counters[i].name, sum);
 	}
 	seq_printf(file, "longest_wait_ns: %llu\n", longest);
@@ -139,6 +146,7 @@ static ssize_t stats_write(struct file *file, const char __user *text, size_t si
 
 	for_each_possible_cpu(cpu) {
 		memset(&xpv_pvlock_cpus[cpu].stats, 0, sizeof(struct xpv_pvlock_stats));
+		WRITE_ONCE(xpv_pvlock_cpus[cpu].passes, 0);
 		per_cpu(xpv_pvlock_acquired, cpu) = 0;
 	}
 	return size;

@@ -11,15 +11,10 @@ using Word = uint64_t;
 constexpr Word outsider = XPV_PVLOCK_OUTSIDER;
 constexpr Word head_up = XPV_PVLOCK_HEAD_UP;
 constexpr Word reserved = XPV_PVLOCK_RESERVED;
-constexpr Word turn_one = Word{1} << XPV_PVLOCK_TURN_SHIFT;
-constexpr Word turn_mask = Word{XPV_PVLOCK_TURN_MAX} << XPV_PVLOCK_TURN_SHIFT;
 constexpr Word owner_mask = 0xffff;
 constexpr Word queue_mask = ~Word{0} << XPV_PVLOCK_HEAD_SHIFT;
 
 constexpr uint16_t owner_of(Word word) noexcept { return static_cast<uint16_t>(word); }
-constexpr uint32_t turn_of(Word word) noexcept {
-    return static_cast<uint32_t>((word & turn_mask) >> XPV_PVLOCK_TURN_SHIFT);
-}
 constexpr uint16_t head_of(Word word) noexcept {
     return static_cast<uint16_t>(word >> XPV_PVLOCK_HEAD_SHIFT);
 }

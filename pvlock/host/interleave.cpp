@@ -253,7 +253,11 @@ template <class Faults> Verdict play(const Scenario& s) {
 
 constexpr Knobs knobs(uint32_t spin, uint32_t yields, uint32_t turns, int spurious = 0,
                       bool sleep = true) {
-    return {{.spin_limit = spin, .yield_limit = yields, .turn_limit = turns, .adaptive = 1},
+    return {{.spin_limit = spin,
+             .yield_limit = yields,
+             .turn_limit = turns,
+             .turn_us = 0,
+             .adaptive = 1},
             spurious,
             sleep};
 }
@@ -265,6 +269,7 @@ const Scenario scenarios[] = {
     {"three-cpus-spurious-wakes", 3, 3, knobs(0, 0, 1, 1), 1, Scenario::Turns},
     {"three-cpus-never-sleep", 3, 3, knobs(1, 0, 1, 0, false), 1, Scenario::Turns},
     {"three-cpus-two-rounds", 3, 3, knobs(0, 0, 2), 2, Scenario::Turns},
+    {"three-cpus-turns-over", 3, 3, knobs(0, 0, 0), 2, Scenario::Turns},
     {"last-one-frees", 3, 3, knobs(0, 0, 1), 1, Scenario::Frees},
     {"two-locks-one-node", 3, 3, knobs(0, 0, 1), 1, Scenario::TwoLocks},
     {"late-call", 4, 3, knobs(1, 0, 1, 1), 1, Scenario::LateCall},
@@ -329,6 +334,7 @@ int run(int argc, char** argv) {
     must_break<ReleaseInTwo>(argc, argv, "release-in-two");
     must_break<TouchAfterRelease>(argc, argv, "touch-after-release");
     must_break<LeaveBlindly>(argc, argv, "leave-blindly");
+    must_break<JoinSilently>(argc, argv, "join-silently");
     must_break<TrustCalls>(argc, argv, "trust-calls");
     must_break<NoKick>(argc, argv, "no-kick");
     printf("1..%d\n%d passed, %d failed\n", passed + failed, passed, failed);

@@ -41,6 +41,10 @@ struct TouchAfterRelease : Sound {
 struct LeaveBlindly : Sound {
     static constexpr bool leave_blindly = true;
 };
+// A CPU whose turn is over leaves a free lock to a head that sleeps, and tells nobody.
+struct JoinSilently : Sound {
+    static constexpr bool join_silently = true;
+};
 // The call of an earlier wait is taken for one of this wait.
 struct TrustCalls : Sound {
     static constexpr bool trust_calls = true;

@@ -22,7 +22,8 @@ constexpr int cpus_max = 4;
 constexpr int locks_max = 2;
 
 struct Knobs {
-    xpv_pvlock_knobs lock{.spin_limit = 1, .yield_limit = 0, .turn_limit = 1, .adaptive = 1};
+    xpv_pvlock_knobs lock{
+        .spin_limit = 1, .yield_limit = 0, .turn_limit = 1, .turn_us = 0, .adaptive = 1};
     int spurious = 0; // polls that may end for no reason, all CPUs together
     bool may_sleep = true;
 };
@@ -160,6 +161,7 @@ public:
                 memcpy(&bits, &node, sizeof(bits));
                 h = mix(h, bits);
             }
+            h = mix(h, percpu_[i].passes | uint64_t{percpu_[i].look_at} << 32);
             h = mix(h, m.history);
             const bool waits = m.pausing && m.changes == changes_;
             h = mix(h, uint64_t{m.done} | m.polling << 1 | waits << 2 | m.pending << 3 |

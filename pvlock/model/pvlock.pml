@@ -10,8 +10,8 @@
  *
  * Each statement or atomic block is one access to shared memory. A compare-and-swap
  * of the lock word is an atomic block: it stands for the last load and the swap
- * that succeeded. How long anybody spins, and when an unlock lets a sleeper in by
- * turn, is left open, so that every limit is covered.
+ * that succeeded. How long anybody spins, and when its turn to pass the queue is over,
+ * is left open, so that every limit is covered.
  *
  * Checked: one holder; the queue is first in, first out; a free lock that has a
  * queue has somebody up; and no end but with every process at its own, which is
@@ -172,7 +172,8 @@ inline lock(l)
 	atomic {
 		if
 		:: owner[l] == 0 && !reserved[l] -> owner[l] = cpu + 1; got = 1
-		:: else ->
+		:: length[l] > 0 -> skip /* our turn is over */
+		:: owner[l] != 0 || reserved[l] ->
 			if
 			:: !outsider[l] && !up[l] -> outsider[l] = 1; mine = 1
 			:: else
@@ -193,20 +194,31 @@ inline lock(l)
 		state[id] = WAITING;
 		atomic {
 			if
+			:: mine -> outsider[l] = 0
+			:: else
+			fi;
+			if
 			:: owner[l] == 0 && !reserved[l] -> owner[l] = cpu + 1; got = 1
-			:: else ->
+			:: owner[l] != 0 || reserved[l] || length[l] > 0 ->
 				push(l);
 				if
 				:: length[l] == 1 -> up[l] = 1; first = 1
 				:: else
+				fi;
+				/* Our turn is over, and we leave a free lock. */
+#ifndef JOIN_SILENTLY
+				if
+				:: !SOMEBODY_UP(l) -> up[l] = 1; next = queue[(l) * CPUS]
+				:: else
 				fi
-			fi;
-			if
-			:: mine -> outsider[l] = 0
-			:: else
+#endif
 			fi;
 			assert(SOMEBODY_UP(l))
-		}
+		};
+		if
+		:: next != 0 -> call((next - 1)); next = 0
+		:: else
+		fi
 	:: else
 	fi;
 	if
@@ -293,8 +305,7 @@ inline unlock(l)
 		assert(owner[l] == cpu + 1);
 		if
 		:: length[l] > 0 && !up[l] && (!outsider[l] || reserved[l]) -> wake = 1
-		:: length[l] > 0 && !up[l] && outsider[l] && !reserved[l] -> wake = 1
-		:: length[l] == 0 || up[l] || (outsider[l] && !reserved[l]) -> skip
+		:: else
 		fi;
 		if
 		:: wake -> up[l] = 1; wake = queue[(l) * CPUS]
