@@ -77,7 +77,7 @@ void xpv_pvlock_clear_event(uint32_t cpu)
 bool xpv_pvlock_poll(uint32_t cpu)
 {
 	struct channel *channel = per_cpu_ptr(&channels, cpu);
-	u64 end = sched_clock() + READ_ONCE(xpv_pvlock_timeout);
+	u64 end = sched_clock() + READ_ONCE(xpv_pvlock_timeout_ms) * (u64)NSEC_PER_MSEC;
 	struct sched_poll poll = {
 		.nr_ports = 1,
 		.timeout = end + READ_ONCE(xen_ahead), /* absolute */

@@ -40,7 +40,7 @@ struct NoFaults {
 // How often a spinning waiter asks whether the one it waits for runs; a power of two.
 constexpr uint32_t look_every = 64;
 // How often a CPU that takes the lock at once asks whether its turn is over.
-constexpr uint32_t passes_a_look = 64;
+constexpr uint32_t passes_a_look = 32;
 
 template <class Hv> Node& node_of(uint16_t id) noexcept {
     return Hv::cpu(cpu_of(id)).nodes[level_of(id)];

@@ -9,8 +9,8 @@
 
 /* Why waiters only spin; NULL: they sleep on event channels. */
 extern const char *xpv_pvlock_spin_reason;
-/* The safety timeout of a sleep, ns. */
-extern u64 xpv_pvlock_timeout;
+/* The safety timeout of a sleep. */
+extern u32 xpv_pvlock_timeout_ms;
 
 /* channels.c: bind the CPUs' event channels, keep them bound. May sleep. */
 int xpv_pvlock_channels_init(void);

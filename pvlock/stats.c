@@ -9,65 +9,31 @@
 
 #include "pvlock/pvlock.h"
 #include "pvlock/shim.h"
+#include "shim/param.h"
 
 struct xpv_pvlock_knobs xpv_pvlock_live_knobs = {
 	.spin_limit = 2048,
 	.yield_limit = 1,
 	.turn_limit = 4096,
-	.turn_us = 4000,
+	.turn_us = 2000,
 	.adaptive = 1,
 };
-u64 xpv_pvlock_timeout = 10ull * NSEC_PER_SEC;
+u32 xpv_pvlock_timeout_ms = 10000;
 
 /* ---- knobs ---------------------------------------------------------------- */
 
-struct knob {
-	u32 *value;
-	u32 min, max;
-};
-
-static u32 timeout_ms = 10000;
-
-static int knob_set(const char *text, const struct kernel_param *param)
-{
-	const struct knob *knob = param->arg;
-	u32 value;
-
-	if (kstrtou32(text, 0, &value) || value < knob->min || value > knob->max) {
-		pr_err("%s=%s is not in %u..%u\n", param->name, text, knob->min, knob->max);
-		return -EINVAL;
-	}
-	WRITE_ONCE(*knob->value, value);
-	WRITE_ONCE(xpv_pvlock_timeout, (u64)READ_ONCE(timeout_ms) * NSEC_PER_MSEC);
-	return 0;
-}
-
-static int knob_get(char *buffer, const struct kernel_param *param)
-{
-	const struct knob *knob = param->arg;
-
-	return sysfs_emit(buffer, "%u\n", READ_ONCE(*knob->value));
-}
-
-static const struct kernel_param_ops knob_ops = { .set = knob_set, .get = knob_get };
-
-#define KNOB(knob_name, where, low, high, text)                                 \
-	static const struct knob knob_##knob_name = { &(where), low, high };    \
-	module_param_cb(knob_name, &knob_ops, (void *)&knob_##knob_name, 0644); \
-	MODULE_PARM_DESC(knob_name, text)
-
-KNOB(spin_limit, xpv_pvlock_live_knobs.spin_limit, 0, 1 << 24,
-     "Turns of cpu_relax before a waiter gives up the processor, 0..16777216 (2048)");
-KNOB(yield_limit, xpv_pvlock_live_knobs.yield_limit, 0, 1000,
-     "SCHEDOP_yield before a waiter sleeps, 0..1000 (1)");
-KNOB(turn_limit, xpv_pvlock_live_knobs.turn_limit, 0, 1000000,
-     "Times that a CPU overtakes a queue, then it queues, 0..1000000 (4096)");
-KNOB(turn_us, xpv_pvlock_live_knobs.turn_us, 0, 1000000,
-     "Microseconds after which such a CPU queues, 0: no such limit; 0..1000000 (4000)");
-KNOB(adaptive, xpv_pvlock_live_knobs.adaptive, 0, 1,
-     "Stop spinning for a vCPU that does not run, 0 or 1 (1)");
-KNOB(timeout_ms, timeout_ms, 100, 600000,
-     "Safety timeout of a sleep in milliseconds, 100..600000 (10000)");
+XPV_PARAM(spin_limit, xpv_pvlock_live_knobs.spin_limit, 0, 1 << 24, 0644,
+	  "Turns of cpu_relax before a waiter gives up the processor, 0..16777216 (2048)");
+XPV_PARAM(yield_limit, xpv_pvlock_live_knobs.yield_limit, 0, 1000, 0644,
+	  "SCHEDOP_yield before a waiter sleeps, 0..1000 (1)");
+XPV_PARAM(turn_limit, xpv_pvlock_live_knobs.turn_limit, 0, 1000000, 0644,
+	  "Times that a CPU overtakes a queue, then it queues, 0..1000000 (4096)");
+XPV_PARAM(turn_us, xpv_pvlock_live_knobs.turn_us, 0, 1000000, 0644,
+	  "Microseconds after which such a CPU queues, 0: no such limit; 0..1000000 (2000)");
+XPV_PARAM(adaptive, xpv_pvlock_live_knobs.adaptive, 0, 1, 0644,
+	  "Stop spinning for a vCPU that does not run, 0 or 1 (1)");
+XPV_PARAM(timeout_ms, xpv_pvlock_timeout_ms, 100, 600000, 0644,
+	  "Safety timeout of a sleep in milliseconds, 100..600000 (10000)");
 
 /* ---- statistics ------------------------------------------------------------ */
 

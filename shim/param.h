@@ -9,6 +9,7 @@
 #include <linux/kstrtox.h>
 #include <linux/moduleparam.h>
 #include <linux/printk.h>
+#include <linux/string.h>
 #include <linux/sysfs.h>
 
 struct xpv_param {
@@ -23,8 +24,10 @@ static int xpv_param_set(const char *text, const struct kernel_param *kernel)
 
 	if (kstrtouint(text, 0, &number) || number < param->min ||
 	    number > param->max) {
-		pr_err("parameter %s: \"%s\" is not a number in %u..%u\n",
-		       kernel->name, text, param->min, param->max);
+		/* What comes through sysfs ends with a line break. */
+		pr_err("parameter %s: \"%.*s\" is not a number in %u..%u\n",
+		       kernel->name, (int)strcspn(text, "\n"), text, param->min,
+		       param->max);
 		return -EINVAL;
 	}
 	WRITE_ONCE(*param->value, number);
