@@ -95,6 +95,8 @@ extern struct xpv_pvlock_cpu *xpv_pvlock_cpus;
 void xpv_pvlock_contended(uint64_t *word, uint32_t cpu);
 /* Release it; a lock that cpu does not hold is reported and left alone. */
 void xpv_pvlock_release(uint64_t *word, uint32_t cpu);
+/* sizeof(struct xpv_spinlock) in C++, which sees no configuration. */
+uint32_t xpv_pvlock_size_in_cpp(void);
 
 /* ---- C++ asks Linux; any context, preemption off ----------------------- */
 

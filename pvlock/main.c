@@ -114,6 +114,11 @@ static int __init pvlock_init(void)
 #endif
 	BUILD_BUG_ON(CONFIG_NR_CPUS > XPV_PVLOCK_CPUS_MAX);
 
+	if (xpv_pvlock_size_in_cpp() != sizeof(struct xpv_spinlock)) {
+		pr_err("built wrongly: a lock has %zu bytes in C, %u in C++\n",
+		       sizeof(struct xpv_spinlock), xpv_pvlock_size_in_cpp());
+		return -ENOEXEC;
+	}
 	xpv_pvlock_cpus = vzalloc(nr_cpu_ids * sizeof(*xpv_pvlock_cpus));
 	if (!xpv_pvlock_cpus)
 		return -ENOMEM;

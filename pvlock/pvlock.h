@@ -25,14 +25,14 @@
 #include <linux/percpu.h>
 #include <linux/preempt.h>
 #include <linux/smp.h>
-#ifdef CONFIG_DEBUG_LOCK_ALLOC
+#if defined(CONFIG_DEBUG_LOCK_ALLOC) && !defined(XPV_PVLOCK_LOCKDEP)
 #define XPV_PVLOCK_LOCKDEP
 #endif
 #endif
 
 XPV_BEGIN_DECLS
 
-/* XPV_PVLOCK_LOCKDEP is defined for C++ by the build where C has it. */
+/* For C++, the build defines XPV_PVLOCK_LOCKDEP where C has it. */
 #define XPV_PVLOCK_DEP_WORDS 12
 
 struct xpv_spinlock {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The lock's algorithm over the kernel's hypercalls.
 #include "pvlock/lock.hpp"
+#include "pvlock/pvlock.h"
 
 namespace {
 
@@ -53,3 +54,4 @@ struct Kernel : pvlock::NoFaults {
 
 void xpv_pvlock_contended(uint64_t* word, uint32_t cpu) { pvlock::lock_slow<Kernel>(*word, cpu); }
 void xpv_pvlock_release(uint64_t* word, uint32_t cpu) { pvlock::unlock_slow<Kernel>(*word, cpu); }
+uint32_t xpv_pvlock_size_in_cpp() { return sizeof(xpv_spinlock); }
