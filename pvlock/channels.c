@@ -16,6 +16,7 @@
 #include <linux/interrupt.h>
 #include <linux/percpu.h>
 #include <linux/sched/clock.h>
+#include <linux/workqueue.h>
 #include <xen/events.h>
 #include <xen/interface/event_channel.h>
 #include <xen/interface/sched.h>
@@ -195,7 +196,7 @@ static void compare_clocks(void)
 		WRITE_ONCE(xen_ahead, best);
 }
 
-static int resumed(struct notifier_block *block, unsigned long action, void *data)
+static void bind_anew(struct work_struct *work)
 {
 	unsigned int cpu;
 	int err;
@@ -213,6 +214,14 @@ static int resumed(struct notifier_block *block, unsigned long action, void *dat
 			pr_warn("CPU %u: no event channel after resume (error %d), its waiters only spin\n",
 				cpu, err);
 	}
+}
+
+static DECLARE_WORK(resume_work, bind_anew);
+
+/* The other CPUs have no timers yet, so nobody may sleep here. */
+static int resumed(struct notifier_block *block, unsigned long action, void *data)
+{
+	schedule_work(&resume_work);
 	return NOTIFY_OK;
 }
 
@@ -248,6 +257,7 @@ void xpv_pvlock_channels_exit(void)
 	if (hotplug_state <= 0)
 		return;
 	xen_resume_notifier_unregister(&resume_notifier);
+	cancel_work_sync(&resume_work);
 	cpuhp_remove_state_nocalls(hotplug_state);
 	hotplug_state = 0;
 	for_each_possible_cpu(cpu)

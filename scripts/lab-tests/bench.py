@@ -13,7 +13,7 @@ import sys
 
 from labtest import Failed, address, domid, guest, guest_start, online, run, wait_for
 
-ROUNDS, SECONDS, PREFIX = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+ROUNDS, SECONDS, PREFIX = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 GUESTS = ("g1", "g2")
 STACKS = {
     "linux": {"back": "xen-netback", "front": "xen-netfront", "load": "modprobe {}"},
@@ -41,6 +41,7 @@ def swap(stack, current):
             for name in GUESTS}
     for name in GUESTS:
         run(f"xl network-detach {name} {macs[name]}", 900)
+        wait_for("eth0 is gone", lambda: "eth0" not in guest(name, "ls /sys/class/net"), 900)
         guest(name, f"rmmod {old['front']} && {new['load'].format(new['front'])}", 900)
     wait_for("no vif is left", lambda: "vif" not in run("ls /sys/class/net"), 900)
     run(f"rmmod {old['back']} && {new['load'].format(new['back'])}", 900)

@@ -148,7 +148,8 @@ def host_options(verb):
     add("--modules", "take .ko from here instead of build/<kernel>", metavar="DIR")
     add("--cpus", "processors of the emulated machine (2; 1 with --icount)", metavar="N",
         type=number("cpus"))
-    add("--dom0-vcpus", "(2)", metavar="N", type=number("dom0-vcpus"), default=2)
+    add("--dom0-vcpus", "(2; 1 with --icount)", metavar="N",
+        type=number("dom0-vcpus"))
     add("--dom0-memory", "in MB (768; 1280 for the debug kernel)", metavar="MB",
         type=number("dom0-memory"))
     add("--dom0-cmdline", "appended to dom0's kernel command line", metavar="TEXT", default="")
@@ -230,7 +231,9 @@ def parse(arguments):
         guests=guests_of(args), vif=",".join(args.vif), params=args.param, timeout=args.timeout,
         log=args.log, share=check_folder("--share", args.share),
         modules=check_folder("--modules", args.modules), icount=args.icount,
-        cpus=args.cpus or (1 if args.icount else 2), dom0_vcpus=args.dom0_vcpus,
+        cpus=args.cpus or (1 if args.icount else 2),
+        # On one counted processor two vCPUs of dom0 do not come through their boot.
+        dom0_vcpus=args.dom0_vcpus or (1 if args.icount else 2),
         dom0_memory=args.dom0_memory or (1280 if dom0_kernel == "debug" else 768),
         dom0_cmdline=args.dom0_cmdline, xen_cmdline=args.xen_cmdline, verbose=args.verbose)
     if args.command == "run":
