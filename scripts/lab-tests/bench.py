@@ -80,6 +80,7 @@ def udp(server, client, size):
     """Packets a second that arrived, sent as fast as the sender can."""
     end = iperf(server, client, f"-u -b 0 -l {size}")
     total = end["sum"]
+    say(f"{total['packets']} sent, {total['lost_packets']} lost")
     return (total["packets"] - total["lost_packets"]) / total["seconds"] / 1e3
 
 
@@ -119,12 +120,21 @@ def packets(where, device):
     return sum(int(word) for word in text.split())
 
 
+def processor_seconds():
+    """What each domain has used so far, as Xen counts it."""
+    return {line.split()[0]: float(line.split()[5]) for line in run("xl list").splitlines()[1:]}
+
+
 def with_events(stack, name, body, turn):
     """A case's own figure, and the interrupts at both ends for each packet."""
     in_guest = lambda command: guest("g1", command)
     before = events(run) + events(in_guest)
     first = packets(in_guest, "eth0")
+    spent = processor_seconds()
     value = body()
+    spent = {domain: round(after - spent[domain], 1)
+             for domain, after in processor_seconds().items()}
+    say(f"processor seconds: {spent}")
     count = packets(in_guest, "eth0") - first
     emit(stack, name, dict((case[0], case[1]) for case in CASES)[name], value, turn)
     if count:

@@ -273,7 +273,7 @@ static void offer(void)
 }
 
 /* Dom0 let go, or we woke up in another domain: end all calls, offer anew. */
-static void start_over(void)
+static void start_over(int moved)
 {
 	for (struct call *c = calls; c < calls + CALLS; c++)
 		if (c->used && !c->told) {
@@ -281,7 +281,7 @@ static void start_over(void)
 				kill(-c->pid, SIGKILL);
 			c->told = 1;
 		}
-	vlink_close(&link_);
+	vlink_close(&link_, moved);
 	offer();
 }
 
@@ -293,7 +293,7 @@ static void check_domid(char **domid)
 	if (!now)
 		return;
 	if (strcmp(now, *domid))
-		start_over();
+		start_over(1);
 	free(*domid);
 	*domid = now;
 }
@@ -353,6 +353,6 @@ int main(void)
 			settle(c);
 		}
 		if (gone || more < 0 || vlink_flush(&link_) < 0)
-			start_over();
+			start_over(0);
 	}
 }

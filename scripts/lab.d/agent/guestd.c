@@ -108,7 +108,7 @@ static void drop_link(struct vlink_of *l, const char *why)
 	for (struct client *c = clients; c < clients + CLIENTS; c++)
 		if (c->fd && c->link == l)
 			fail(c, "%s (domain %d)", why, l->domid);
-	vlink_close(&l->l);
+	vlink_close(&l->l, 0);
 }
 
 static struct vlink_of *link_to(int domid)
