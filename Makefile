@@ -94,6 +94,14 @@ fuzz:        ## libFuzzer targets
 	@scripts/fuzz
 .PHONY: fuzz
 
+pvlock-interleave:        ## every schedule of the PV lock's real code, up to a bound
+	@scripts/pvlock-interleave
+.PHONY: pvlock-interleave
+
+pvlock-model:        ## the PV lock's Promela model, and broken ones that must be caught
+	@scripts/pvlock-model
+.PHONY: pvlock-model
+
 lab-test:        ## the drivers on real Xen in QEMU, against themselves and Linux's own
 	@scripts/lab-test
 .PHONY: lab-test
@@ -116,5 +124,5 @@ demo:        ## from nothing to a guest that talks through our drivers
 help:        ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^## / { printf "\n%s\n", substr($$0, 4) } \
-	  /^[a-z_-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+	  /^[a-z_-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 .PHONY: help
