@@ -14,10 +14,11 @@
 #include <linux/completion.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
+#include <linux/freezer.h>
 #include <linux/hrtimer.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
-#include <linux/parser.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/timex.h>
@@ -42,6 +43,7 @@ enum {
 	OPTION_TIMER,
 	OPTION_FREE,
 	OPTION_PAIRS,
+	OPTION_MISUSE,
 	OPTIONS
 };
 
@@ -58,6 +60,7 @@ static const struct {
 	[OPTION_TIMER] = { "timer", 0, 1, 0 },	      /* interrupts take locks too */
 	[OPTION_FREE] = { "free", 0, 1, 0 },	      /* locks freed by the last user */
 	[OPTION_PAIRS] = { "pairs", 0, 10000000, 0 }, /* not threads: so many pairs */
+	[OPTION_MISUSE] = { "misuse", 0, 1, 0 },      /* not threads: bad unlocks */
 };
 
 static u32 option[OPTIONS];
@@ -237,6 +240,9 @@ static int work(void *data)
 			use_object();
 		if (!(++round & 63))
 			cond_resched();
+		/* While the guest suspends no tick asks for it. */
+		if (!(round & 1023))
+			schedule();
 	}
 	hrtimer_cancel(&timers[i].timer);
 	while (!kthread_should_stop())
@@ -301,6 +307,44 @@ static int pairs(void)
 	return 0;
 }
 
+/* Unlocks of locks that this CPU does not hold; lockdep is not asked. */
+static int misuse(void)
+{
+	struct xpv_spinlock lock;
+	bool good = true;
+	u64 held;
+	int i;
+
+	xpv_spin_lock_init(&lock);
+	preempt_disable();
+	for (i = 0; i < 3; i++) {
+		xpv_pvlock_raw_unlock(&lock);
+		good = good && lock.word == 0;
+	}
+	held = raw_smp_processor_id() + 2;
+	lock.word = held;
+	xpv_pvlock_raw_unlock(&lock);
+	good = good && lock.word == held;
+	lock.word = 0;
+	good = good && xpv_pvlock_raw_trylock(&lock) && !xpv_pvlock_raw_trylock(&lock);
+	xpv_pvlock_raw_unlock(&lock);
+	good = good && lock.word == 0;
+	preempt_enable();
+	scnprintf(result, PAGE_SIZE, "unlocks: 4\nunharmed: %d\n", good);
+	return 0;
+}
+
+/* Sleep; a suspend of the guest goes on meanwhile. */
+static void wait_ms(u32 ms)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(ms);
+
+	while (time_before(jiffies, end) && !fatal_signal_pending(current)) {
+		schedule_timeout_interruptible(min(end - jiffies, HZ / 20ul + 1));
+		try_to_freeze();
+	}
+}
+
 static int run(void)
 {
 	unsigned int cpus = num_online_cpus(), cpu = cpumask_first(cpu_online_mask);
@@ -338,7 +382,7 @@ static int run(void)
 	begin = ktime_get_ns();
 	complete_all(&go);
 	if (!err)
-		msleep(option[OPTION_MS]);
+		wait_ms(option[OPTION_MS]);
 	WRITE_ONCE(stop, true);
 	begin = ktime_get_ns() - begin;
 	for (i = 0; i < started; i++)
@@ -392,7 +436,9 @@ static ssize_t run_write(struct file *file, const char __user *text, size_t size
 	mutex_lock(&run_mutex);
 	err = parse(copy);
 	if (!err)
-		err = option[OPTION_PAIRS] ? pairs() : run();
+		err = option[OPTION_PAIRS]  ? pairs() :
+		      option[OPTION_MISUSE] ? misuse() :
+					      run();
 	mutex_unlock(&run_mutex);
 	kfree(copy);
 	return err ?: size;
