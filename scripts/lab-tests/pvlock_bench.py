@@ -7,7 +7,7 @@ vCPU over two processors: 2 threads are 1:1, 16 are 8:1. In a lab without guests
 vCPUs are dom0's, and nopvspin is left out. Prints one JSON line a figure:
 {"stack": "xpv", "name": "pvlock/short-4", "unit": "1/s", "value": 1.0, "round": 1}.
 
-usage: pvlock_bench.py ROUNDS SECONDS [THREADS...]
+usage: pvlock_bench.py ROUNDS SECONDS PREFIX [THREADS...]     of the cases' names, or ''
 """
 
 import json
@@ -16,8 +16,8 @@ import sys
 from labtest import guests, run
 from pvlock import STATS, figures, guest, load, stats
 
-ROUNDS, SECONDS = int(sys.argv[1]), float(sys.argv[2])
-THREADS = [int(text) for text in sys.argv[3:]] or [2, 4, 8, 16]
+ROUNDS, SECONDS, PREFIX = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+THREADS = [int(text) for text in sys.argv[4:]] or [2, 4, 8, 16]
 SECTIONS = {"short": "hold=20 pause=20", "long": "hold=5000 pause=5000"}
 # stack, guest, lock
 STACKS = [("xpv", "g1", "xpv"), ("linux", "g1", "kernel"), ("nopvspin", "g2", "kernel"),
@@ -52,7 +52,7 @@ def pairs(turn):
     """lock and unlock with nobody about: instructions a pair."""
     count = 200000
     for stack, name, lock in STACKS:
-        if lock == "tas":
+        if stack not in ("linux", "xpv"):
             continue
         found = figures(name, f"lock={lock} pairs={count}", 1)
         emit(stack, "pvlock/uncontended", "instructions", found["ticks"] / count, turn)
@@ -62,15 +62,19 @@ def contended(turn):
     for section, options in SECTIONS.items():
         for threads in THREADS:
             case = f"pvlock/{section}-{threads}"
+            if not (case + "/").startswith(PREFIX) and not PREFIX.startswith(case + "/"):
+                continue
+            rates = {}
             for stack, name, lock in STACKS:
                 if lock == "xpv":
                     guest(name, f"echo > {STATS}")
                 found = figures(name, f"lock={lock} threads={threads} {options}", SECONDS)
                 if found["exact"] != 1:
                     sys.exit(f"pvlock_bench: {case}, {stack}: a counter is wrong: {found}")
-                emit(stack, case, "1/s", found["count"] * 1e9 / found["ns"], turn)
-                emit(stack, case + "/fairness", "fewest/most",
-                     found["fewest"] / max(1, found["most"]), turn)
+                rates[stack] = found["count"] * 1e9 / found["ns"]
+                if stack in ("linux", "xpv"):
+                    emit(stack, case + "/fairness", "fewest/most",
+                         found["fewest"] / max(1, found["most"]), turn)
                 if lock != "xpv":
                     continue
                 now = stats(name)
@@ -81,6 +85,12 @@ def contended(turn):
                     f"{key} {now[key]}" for key in (
                         "acquired", "at_once", "contended", "queued", "yields", "polls", "kicks",
                         "spurious", "timeouts", "rescued")), flush=True)
+            # Each of the others is somebody's "linux", so that each has its ratio.
+            for stack, rate in rates.items():
+                name = case + ("" if stack == "linux" else "/over-" + stack)
+                if stack != "xpv":
+                    emit("linux", name, "1/s", rate, turn)
+                    emit("xpv", name, "1/s", rates["xpv"], turn)
 
 
 def main():
@@ -89,7 +99,8 @@ def main():
             without_pv_spinlocks(name)
         load(name)
     for turn in range(1, ROUNDS + 1):
-        pairs(turn)
+        if "pvlock/uncontended".startswith(PREFIX):
+            pairs(turn)
         contended(turn)
 
 
