@@ -29,6 +29,7 @@ struct xpv_netfront_os;	   /* C: the net device and what belongs to it */
 struct xpv_netfront_settings {
 	uint32_t max_queues;   /* 1..XPV_NET_MAX_QUEUES */
 	uint32_t rx_copybreak; /* bytes, 0..XPV_NETFRONT_MAX_COPYBREAK */
+	uint32_t tx_depth;     /* packets, 1..XPV_NETFRONT_RING */
 	uint32_t handle;       /* of the vif; for interrupt names */
 	bool sg;
 	bool gso; /* needs sg */

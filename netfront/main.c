@@ -22,6 +22,10 @@ static unsigned int rx_copybreak = 256;
 XPV_PARAM(rx_copybreak, rx_copybreak, 0, XPV_NETFRONT_MAX_COPYBREAK, 0444,
 	  "Copy received packets of up to so many bytes, 0..4096 (default: 256)");
 
+static unsigned int tx_depth = 64;
+XPV_PARAM(tx_depth, tx_depth, 1, XPV_NETFRONT_RING, 0444,
+	  "Packets of a queue that the backend may be behind with, 1..256 (default: 64)");
+
 static bool sg = true;
 module_param(sg, bool, 0444);
 MODULE_PARM_DESC(sg, "Packets in more than one slot (scatter-gather)");
@@ -92,6 +96,7 @@ static int netfront_probe(struct xenbus_device *dev,
 	struct xpv_netfront_settings settings = {
 		.max_queues = max_queues,
 		.rx_copybreak = rx_copybreak,
+		.tx_depth = tx_depth,
 		.sg = sg,
 		.gso = gso,
 		.csum = csum,

@@ -66,15 +66,14 @@ uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offloa
     counters.tx_slots += slots;
 
     // Signed distance: the index wraps.
-    if (static_cast<int32_t>(ring_.request_index() - reap_at_) >= 0 ||
-        ring_.free() < tx_keep_free) {
+    if (static_cast<int32_t>(ring_.request_index() - reap_at_) >= 0 || full()) {
         reap();
         reap_at_ = ring_.request_index() + reap_every;
     }
-    const bool full = ring_.free() < tx_keep_free;
-    if (!more || full)
+    const bool stop = full();
+    if (!more || stop)
         publish();
-    if (full && !wait_for_room()) {
+    if (stop && !wait_for_room()) {
         ++counters.tx_stops;
         return XPV_NETFRONT_TX_STOP;
     }
@@ -148,6 +147,8 @@ void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
     if (count > 1)
         request.flags |= NETTXF_more_data;
     ring_.put(request);
+    first_[ids[0]] = true;
+    ++packets_;
     if (gso) {
         ring_.put(net::gso_extra(offload.gso, offload.gso_size, false));
         ++extras_;
@@ -193,23 +194,36 @@ uint32_t Tx::reap() noexcept {
             device.fail(queue_.index(), "a transmit response for no request, id", response.id);
             return i;
         }
+        packets_ -= first_[response.id];
+        first_[response.id] = false;
         errors += response.status != NETIF_RSP_OKAY;
     }
     device.counters(queue_.index()).tx_errors += errors;
     return pending.value();
 }
 
-// Everything is published and slots are short. True: there are enough again.
-// False: an event is due when there are.
+bool Tx::full() const noexcept {
+    return ring_.free() < tx_keep_free || packets_ >= queue_.device().settings().tx_depth;
+}
+
+// Responses that a stopped queue needs at least before it starts again.
+uint32_t Tx::lacking() const noexcept {
+    const uint32_t slots = ring_.free() < wake_at ? wake_at - ring_.free() : 0;
+    const uint32_t most = queue_.device().settings().tx_depth / 2;
+    return packets_ > most ? max(slots, packets_ - most) : slots;
+}
+
+// Everything is published and there is no room. True: there is again. False: an
+// event is due when there may be.
 bool Tx::wait_for_room() noexcept {
     while (!queue_.device().broken()) {
-        if (!ring_.arm(wake_at - ring_.free())) {
+        if (!ring_.arm(lacking())) {
             __atomic_store_n(&stopped_, true, __ATOMIC_RELAXED);
             return false;
         }
         // They came while we armed: each turn takes at least one, or fails.
         reap();
-        if (ring_.free() >= wake_at)
+        if (lacking() == 0)
             return true;
     }
     return false;
@@ -227,7 +241,7 @@ bool Tx::poll() noexcept {
     bool wake = false;
     const uint32_t found = reap();
     if (stopped_ && !device.broken()) {
-        wake = ring_.free() >= wake_at || wait_for_room();
+        wake = lacking() == 0 || wait_for_room();
         if (wake)
             __atomic_store_n(&stopped_, false, __ATOMIC_RELAXED);
     }

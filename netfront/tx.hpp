@@ -5,7 +5,9 @@
 // stay granted while we are connected. So no packet ever waits for the backend, no
 // grant table operation falls due for it, and the backend sees no byte that was
 // not sent to it. Responses only give ids and slots back; they are looked at when
-// slots run low, and no event is asked for unless the queue had to stop.
+// slots run low, and no event is asked for unless the queue had to stop. It stops at
+// tx_depth packets, too: a copied packet no longer counts against its socket, and a
+// whole ring of small ones in one burst is more than the socket at the other end takes.
 #pragma once
 
 #include "core/grant.hpp"
@@ -46,7 +48,8 @@ private:
     // Slots between two looks at the responses: it bounds the buffers in turn, and
     // so the memory that a steady stream touches.
     static constexpr uint32_t reap_every = 32;
-    // A stopped queue starts again when this many slots are free.
+    // A stopped queue starts again when this many slots are free, and half of the
+    // packets answered that may be out.
     static constexpr uint32_t wake_at = net::ring_slots / 2;
 
     bool take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count) noexcept;
@@ -56,15 +59,19 @@ private:
                    xpv_offload offload) noexcept;
     void publish() noexcept;
     uint32_t reap() noexcept;
+    bool full() const noexcept;
+    uint32_t lacking() const noexcept;
     bool wait_for_room() noexcept;
 
     Queue& queue_;
     FrontRing<netif_tx_sring> ring_;
     bool stopped_ = false;
     uint32_t reap_at_ = 0; // request index at which responses are looked at next
+    uint32_t packets_ = 0; // in flight
     uint32_t extras_ = 0;  // slots in flight that hold an extra and no id
     uint32_t buffers_ = 0; // granted
     IdPool<net::ring_slots> ids_;
+    bool first_[net::ring_slots] = {}; // ids of packets' first slots
     GrantRefs refs_;
     xpv_page* pages_[net::ring_slots] = {};
     uint8_t* bytes_[net::ring_slots] = {}; // of pages_, which stay where they are
