@@ -143,7 +143,7 @@ void one(Input& in) {
     vif.settings.gso = vif.settings.sg && in.below(4) != 0;
     vif.settings.split = in.flag();
     vif.settings.rx_copybreak = in.flag() ? 256 : in.u16() % 4097;
-    vif.settings.tx_depth = in.flag() ? 64 : 1 + in.below(XPV_NETFRONT_RING);
+    vif.settings.tx_weight = in.flag() ? 65536 : XPV_NETFRONT_MIN_WEIGHT + in.u16();
     if (!vif.connect())
         return;
     {

@@ -96,7 +96,7 @@ Vif::Vif(uint32_t queues) noexcept {
     world.account.watch(os.pool);
     os.on_wait = backend_lets_go;
     os.context = this;
-    settings = {queues, 256, XPV_NETFRONT_RING, 0, true, true, true, true};
+    settings = {queues, 256, XPV_NETFRONT_MAX_WEIGHT, 0, true, true, true, true};
     Folder& peer = world.bus.peer;
     for (const char* feature :
          test::each("feature-rx-copy", "feature-sg", "feature-gso-tcpv4", "feature-gso-tcpv6",

@@ -224,26 +224,27 @@ TEST(netfront_tx_stops_and_wakes) {
     CHECK_EQ(channel->raised, 1u);
 }
 
-// Not only slots are bounded: packets are, whatever their size.
-TEST(netfront_tx_depth) {
-    for (const uint32_t depth : each(1u, 2u, 3u, 64u, 237u)) {
-        for (const uint32_t size : each(60u, 9000u)) {
+// Not only slots are bounded: what the packets weigh is, too.
+TEST(netfront_tx_weight) {
+    for (const uint32_t weight : each(4096u, 8192u, 147456u)) {
+        for (const uint32_t size : each(60u, 1514u, 9000u)) {
             Vif vif;
-            vif.settings.tx_depth = depth;
+            vif.settings.tx_weight = weight;
             CHECK(vif.connect());
             Wire wire{vif};
             const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
             wire.serve_tx();
+            const uint32_t one = (size < 1514 ? size : 1514) + 640;
+            const uint32_t depth = (weight + one - 1) / one;
             const uint32_t slots = (size + 4095) / 4096;
-            if (depth * slots > 237)
-                continue;
             for (uint32_t i = 1; i < depth; ++i)
                 CHECK_EQ(send(vif, bytes, size, {}, true), sent);
             CHECK_EQ(send(vif, bytes, size, {}, true), stop);
             CHECK_EQ(wire.tx.requests(), depth * slots); // shown though more were to come
             CHECK_EQ(channel->raised, 0u);
             Wire::Packet packet;
-            for (uint32_t left = depth; left > depth / 2; --left) {
+            uint32_t left = depth;
+            for (; left * one > weight / 4; --left) {
                 CHECK(!poll_tx(vif));
                 CHECK(wire.take_packet(packet, seen));
                 wire.answer(packet);
@@ -251,7 +252,7 @@ TEST(netfront_tx_depth) {
             }
             CHECK(channel->raised > 0u);
             CHECK(poll_tx(vif));
-            for (uint32_t i = depth / 2 + 1; i < depth; ++i)
+            while (++left < depth)
                 CHECK_EQ(send(vif, bytes, size), sent);
             CHECK_EQ(send(vif, bytes, size), stop);
         }

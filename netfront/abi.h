@@ -24,12 +24,14 @@ struct xpv_netfront_os;	   /* C: the net device and what belongs to it */
 #define XPV_NETFRONT_SLOT_MTU 1500 /* where a packet is one slot (no sg) */
 #define XPV_NETFRONT_MAX_MTU (XPV_NET_MAX_PACKET - 14)
 #define XPV_NETFRONT_MAX_COPYBREAK 4096
+#define XPV_NETFRONT_MIN_WEIGHT 4096
+#define XPV_NETFRONT_MAX_WEIGHT 1048576
 
 /* What this end may use; module parameters. */
 struct xpv_netfront_settings {
 	uint32_t max_queues;   /* 1..XPV_NET_MAX_QUEUES */
 	uint32_t rx_copybreak; /* bytes, 0..XPV_NETFRONT_MAX_COPYBREAK */
-	uint32_t tx_depth;     /* packets, 1..XPV_NETFRONT_RING */
+	uint32_t tx_weight;    /* bytes, XPV_NETFRONT_MIN_WEIGHT..XPV_NETFRONT_MAX_WEIGHT */
 	uint32_t handle;       /* of the vif; for interrupt names */
 	bool sg;
 	bool gso; /* needs sg */

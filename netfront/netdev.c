@@ -67,8 +67,10 @@ static netdev_tx_t netfront_start_xmit(struct sk_buff *skb,
 		netif_tx_stop_queue(netdev_get_tx_queue(dev, index));
 	if (unlikely(result & XPV_NETFRONT_TX_DROPPED))
 		dev_kfree_skb_any(skb);
-	else
+	else if (unlikely(irqs_disabled())) /* netpoll */
 		dev_consume_skb_any(skb);
+	else
+		napi_consume_skb(skb, 1); /* softirqs are off: frees in bulk */
 	return NETDEV_TX_OK;
 }
 

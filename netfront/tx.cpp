@@ -147,8 +147,8 @@ void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
     if (count > 1)
         request.flags |= NETTXF_more_data;
     ring_.put(request);
-    first_[ids[0]] = true;
-    ++packets_;
+    weights_[ids[0]] = static_cast<uint16_t>(weight_of(total));
+    weight_ += weight_of(total);
     if (gso) {
         ring_.put(net::gso_extra(offload.gso, offload.gso_size, false));
         ++extras_;
@@ -194,8 +194,8 @@ uint32_t Tx::reap() noexcept {
             device.fail(queue_.index(), "a transmit response for no request, id", response.id);
             return i;
         }
-        packets_ -= first_[response.id];
-        first_[response.id] = false;
+        weight_ -= weights_[response.id];
+        weights_[response.id] = 0;
         errors += response.status != NETIF_RSP_OKAY;
     }
     device.counters(queue_.index()).tx_errors += errors;
@@ -203,14 +203,16 @@ uint32_t Tx::reap() noexcept {
 }
 
 bool Tx::full() const noexcept {
-    return ring_.free() < tx_keep_free || packets_ >= queue_.device().settings().tx_depth;
+    return ring_.free() < tx_keep_free || weight_ >= queue_.device().settings().tx_weight;
 }
 
-// Responses that a stopped queue needs at least before it starts again.
+// Responses that a stopped queue waits for; more, if these turn out to be light.
 uint32_t Tx::lacking() const noexcept {
     const uint32_t slots = ring_.free() < wake_at ? wake_at - ring_.free() : 0;
-    const uint32_t most = queue_.device().settings().tx_depth / 2;
-    return packets_ > most ? max(slots, packets_ - most) : slots;
+    const uint32_t most = queue_.device().settings().tx_weight / 4;
+    if (weight_ <= most)
+        return slots;
+    return max(slots, (ring_.in_flight() * (weight_ - most) + weight_ - 1) / weight_);
 }
 
 // Everything is published and there is no room. True: there is again. False: an

@@ -6,8 +6,8 @@
 // grant table operation falls due for it, and the backend sees no byte that was
 // not sent to it. Responses only give ids and slots back; they are looked at when
 // slots run low, and no event is asked for unless the queue had to stop. It stops at
-// tx_depth packets, too: a copied packet no longer counts against its socket, and a
-// whole ring of small ones in one burst is more than the socket at the other end takes.
+// tx_weight, too: a copied packet no longer counts against its socket, and a ring full
+// of packets in one burst is more than the socket at the other end takes.
 #pragma once
 
 #include "core/grant.hpp"
@@ -48,9 +48,15 @@ private:
     // Slots between two looks at the responses: it bounds the buffers in turn, and
     // so the memory that a steady stream touches.
     static constexpr uint32_t reap_every = 32;
-    // A stopped queue starts again when this many slots are free, and half of the
-    // packets answered that may be out.
+    // A stopped queue starts again when this many slots are free, and three quarters
+    // of the weight gone that may be out: the rest keeps the backend busy meanwhile.
     static constexpr uint32_t wake_at = net::ring_slots / 2;
+    // Of a packet: about what a socket is charged for it. TCP minds its window itself,
+    // so that what it has segmented weighs as one segment.
+    static constexpr uint32_t overhead = 640;
+    static constexpr uint32_t weight_of(uint32_t total) noexcept {
+        return min(total, net::ethernet_header + 1500) + overhead;
+    }
 
     bool take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count) noexcept;
     bool prepare(uint32_t id) noexcept;
@@ -67,11 +73,11 @@ private:
     FrontRing<netif_tx_sring> ring_;
     bool stopped_ = false;
     uint32_t reap_at_ = 0; // request index at which responses are looked at next
-    uint32_t packets_ = 0; // in flight
+    uint32_t weight_ = 0;  // of the packets in flight
     uint32_t extras_ = 0;  // slots in flight that hold an extra and no id
     uint32_t buffers_ = 0; // granted
     IdPool<net::ring_slots> ids_;
-    bool first_[net::ring_slots] = {}; // ids of packets' first slots
+    uint16_t weights_[net::ring_slots] = {}; // of the packets whose first slots the ids are
     GrantRefs refs_;
     xpv_page* pages_[net::ring_slots] = {};
     uint8_t* bytes_[net::ring_slots] = {}; // of pages_, which stay where they are
