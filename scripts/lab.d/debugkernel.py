@@ -98,7 +98,8 @@ def slim(linux):
             if re.search(r"(\.o|\.a|\.cmd|\.mod\.c)$", name):
                 os.unlink(os.path.join(base, name))
     for name in os.listdir(os.path.join(linux, "arch")):
-        if name not in ("x86", "Kconfig"):
-            shutil.rmtree(os.path.join(linux, "arch", name))
+        path = os.path.join(linux, "arch", name)
+        if name != "x86" and os.path.isdir(path):
+            shutil.rmtree(path)
     for name in ("sound", "Documentation", "samples"):
         shutil.rmtree(os.path.join(linux, name), ignore_errors=True)
