@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "kunit/fake_world.hpp"
 
-extern "C" int vsnprintf(char* text, size_t size, const char* format, __builtin_va_list arguments);
-
 namespace xpv::fake {
 
 struct Parts {
@@ -67,13 +65,13 @@ void fail(const char* file, int line, const char* format, ...) noexcept {
     char text[200];
     __builtin_va_list arguments;
     __builtin_va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
+    xpv_test_format(text, sizeof(text), format, arguments);
     __builtin_va_end(arguments);
     xpv_test_fail(file, line, text);
 }
 
 void Log::add(xpv_log_level level, const char* format, __builtin_va_list arguments) noexcept {
-    vsnprintf(text_[lines() % kept], sizeof(text_[0]), format, arguments);
+    xpv_test_format(text_[lines() % kept], sizeof(text_[0]), format, arguments);
     switch (level) {
     case XPV_LOG_ERR:
         ++errors;

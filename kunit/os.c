@@ -23,6 +23,12 @@ void xpv_test_free(void *memory)
 	kvfree(memory);
 }
 
+void xpv_test_format(char *text, size_t size, const char *format,
+		     __builtin_va_list arguments)
+{
+	vsnprintf(text, size, format, arguments);
+}
+
 void xpv_test_fail(const char *file, int line, const char *text)
 {
 	struct kunit *test = current->kunit_test;

@@ -15,6 +15,10 @@ XPV_BEGIN_DECLS
 void *xpv_test_alloc(size_t bytes);
 void xpv_test_free(void *memory);
 
+/* vsnprintf(); size in bytes, at least 1. */
+void xpv_test_format(char *text, size_t size, const char *format,
+		     __builtin_va_list arguments);
+
 /* Fail the running test, and go on. */
 void xpv_test_fail(const char *file, int line, const char *text);
 

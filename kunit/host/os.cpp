@@ -27,6 +27,10 @@ void* xpv_test_alloc(size_t bytes) {
 
 void xpv_test_free(void* memory) { free(memory); }
 
+void xpv_test_format(char* text, size_t size, const char* format, __builtin_va_list arguments) {
+    vsnprintf(text, size, format, arguments);
+}
+
 void xpv_test_fail(const char* file, int line, const char* text) {
     ++xpv::host::failures;
     printf("    # %s:%d: %s\n", file, line, text);
