@@ -131,8 +131,8 @@ def guest_config(plan, guest):
         f'name = "{guest.name}"', f'type = "{guest.type}"',
         f'kernel = "/lab/boot/{guest.kernel}/vmlinuz"', f'ramdisk = "/lab/boot/{guest.kernel}/initrd"',
         f"extra = {extra!r}", f"vcpus = {guest.vcpus}", f"memory = {guest.memory}",
-        # Else Xen, which does not trust the emulated TSC, traps every look at the clock
-        # in a PV guest: some 3,500 instructions that no real host spends.
+        # Else Xen, which does not trust the emulated TSC, traps and emulates every look
+        # at the clock in a PV guest, which no real host does.
         'tsc_mode = "native"',
         f"maxmem = {guest.memory}", f'vif = ["{vif}"]',
         'on_poweroff = "destroy"', 'on_reboot = "restart"', 'on_crash = "destroy"', ""))
