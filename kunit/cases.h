@@ -122,6 +122,8 @@ CASE(netfront_connect_remove_waits_before_it_lets_go)
 CASE(netfront_connect_each_step_fails)
 CASE(netfront_connect_with_fewer_queues)
 CASE(netfront_connect_other_number_of_queues)
+CASE(netfront_connect_retries_after_a_shortage)
+CASE(netfront_connect_does_not_retry_what_is_not_offered)
 CASE(netfront_connect_no_event_after_remove)
 END_SUITE(netfront_connect)
 

@@ -312,6 +312,7 @@ TEST(netfront_connect_remove_waits_before_it_lets_go) {
 // attempt works.
 TEST(netfront_connect_each_step_fails) {
     uint32_t failed = 0;
+    uint32_t retried = 0;
     for (uint32_t nth = 1; nth < 2000; ++nth) {
         Vif vif{2};
         CHECK(vif.create());
@@ -328,9 +329,35 @@ TEST(netfront_connect_each_step_fails) {
             CHECK_EQ(vif.world.account.channels.outstanding(), 0u);
             CHECK_EQ(vif.world.account.refs.outstanding(), 0u);
         }
+        retried += vif.os.retries;
+        const bool shortage = result == -12 || result == -28 || result == -11;
+        CHECK_EQ(vif.os.retries, shortage ? 1u : 0u);
         CHECK(vif.settle_down());
     }
     CHECK(failed > 20);
+    CHECK(retried > 5);
+}
+
+// A shortage is over without any event of the backend's: we come back by ourselves.
+// What the backend does not offer, only the backend can change.
+TEST(netfront_connect_retries_after_a_shortage) {
+    Vif vif;
+    CHECK(vif.create());
+    vif.world.account.fail(fake::call_start);
+    CHECK_EQ(vif.handle(XPV_NETFRONT_PROBED), -12);
+    CHECK_EQ(vif.os.retries, 1u);
+    vif.world.account.fail_nothing();
+    CHECK_EQ(vif.handle(XPV_NETFRONT_CHANGED), 0); // what retry asks for
+    CHECK_EQ(vif.world.bus.state(), 4u);
+    CHECK_EQ(vif.os.retries, 1u);
+}
+
+TEST(netfront_connect_does_not_retry_what_is_not_offered) {
+    Vif vif;
+    vif.world.bus.peer.remove("feature-rx-copy");
+    CHECK(vif.create());
+    CHECK_EQ(vif.handle(XPV_NETFRONT_PROBED), -95);
+    CHECK_EQ(vif.os.retries, 0u);
 }
 
 // Queues that cannot be made are done without.

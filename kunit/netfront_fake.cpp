@@ -18,6 +18,12 @@ void xpv_netfront_os_schedule(xpv_netfront_os* os, uint32_t index) { ++os->sched
 
 void xpv_netfront_os_broken(xpv_netfront_os* os) { ++os->broken; }
 
+void xpv_netfront_os_retry(xpv_netfront_os* os, uint32_t delay_ms) {
+    if (delay_ms < 100 || delay_ms > 60000)
+        XPV_FAKE_FAIL("a retry after %u ms", delay_ms);
+    ++os->retries;
+}
+
 int xpv_netfront_os_start(xpv_netfront_os* os, uint32_t count, xpv_netfront_queue* const* queues,
                           const xpv_netfront_features* features) {
     Account& account = world().account;

@@ -21,6 +21,7 @@ struct xpv_netfront_os {
     uint32_t starts = 0;
     uint32_t announced = 0;
     uint32_t broken = 0;
+    uint32_t retries = 0;
     uint32_t scheduled[XPV_NET_MAX_QUEUES] = {};
     uint32_t waits = 0;
 

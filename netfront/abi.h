@@ -189,6 +189,10 @@ void xpv_netfront_os_schedule(struct xpv_netfront_os *os, uint32_t index);
 /* Call xpv_netfront_handle(XPV_NETFRONT_BROKE) soon. Any context. */
 void xpv_netfront_os_broken(struct xpv_netfront_os *os);
 
+/* Call xpv_netfront_handle(XPV_NETFRONT_CHANGED) in delay_ms milliseconds, once,
+ * though nothing changed. Again before that: no effect. Process context. */
+void xpv_netfront_os_retry(struct xpv_netfront_os *os, uint32_t delay_ms);
+
 /* Before a connection's rings are announced: make pollers and page pools for
  * count queues. They poll when the net device is open. 0 or -errno. */
 int xpv_netfront_os_start(struct xpv_netfront_os *os, uint32_t count,

@@ -7,6 +7,8 @@ namespace {
 
 // For the backend to let go of the rings, or to settle after we left.
 constexpr uint32_t wait_ms = 5000;
+// After a shortage, which no event of the backend's will tell the end of.
+constexpr uint32_t retry_ms = 5000;
 // No chain of steps is longer; a backend cannot keep us here.
 constexpr uint32_t max_steps = 16;
 
@@ -24,6 +26,13 @@ Event event_of(xpv_netfront_event event) noexcept {
     return Event::Changed;
 }
 
+// Memory, references, channels and xenstore's quota come back; a backend that offers
+// what we cannot use has to change first.
+bool passes(int code) noexcept {
+    return code == to_errno(Error::NoMemory) || code == to_errno(Error::NoSpace) ||
+           code == to_errno(Error::TryAgain) || code == to_errno(Error::Busy);
+}
+
 } // namespace
 
 PeerState Device::peer_state() const noexcept {
@@ -35,6 +44,13 @@ PeerState Device::peer_state() const noexcept {
 int Device::handle(xpv_netfront_event what) noexcept {
     if (leaving_)
         return 0;
+    const int code = settle(what);
+    if (code < 0 && !leaving_ && passes(code))
+        xpv_netfront_os_retry(os_, retry_ms);
+    return code;
+}
+
+int Device::settle(xpv_netfront_event what) noexcept {
     if (what == XPV_NETFRONT_PROBED)
         (void)xpv_xenbus_switch(bus_, wire_state(Role::Front, phase_));
     leaving_ = what == XPV_NETFRONT_REMOVE;

@@ -76,6 +76,8 @@ public:
 
 private:
     PeerState peer_state() const noexcept;
+    // Steps, until there is none to take. 0 or -errno, as handle().
+    int settle(xpv_netfront_event event) noexcept;
     Result<void> carry_out(const Step& step) noexcept;
     Result<void> connect() noexcept;
     Result<void> make_queues(uint32_t count) noexcept;

@@ -76,6 +76,14 @@ static int netfront_handle(struct xpv_netfront_os *nf,
 	return err;
 }
 
+static void retry_work(struct work_struct *work)
+{
+	struct xpv_netfront_os *nf = container_of(
+		to_delayed_work(work), struct xpv_netfront_os, retry_work);
+
+	netfront_handle(nf, XPV_NETFRONT_CHANGED);
+}
+
 static int netfront_register(struct xpv_netfront_os *nf)
 {
 	u8 mac[ETH_ALEN];
@@ -118,6 +126,7 @@ static int netfront_probe(struct xenbus_device *dev,
 	nf = netdev_priv(netdev);
 	INIT_WORK(&nf->broken_work, broken_work);
 	INIT_WORK(&nf->reconnect_work, reconnect_work);
+	INIT_DELAYED_WORK(&nf->retry_work, retry_work);
 	nf->core = xpv_netfront_create(&nf->bus, nf, &settings);
 	err = nf->core ? netfront_register(nf) : -ENOMEM;
 	if (err) {
@@ -147,6 +156,7 @@ static void netfront_remove(struct xenbus_device *dev)
 	unregister_netdev(nf->netdev);
 	cancel_work_sync(&nf->broken_work);
 	cancel_work_sync(&nf->reconnect_work);
+	cancel_delayed_work_sync(&nf->retry_work);
 	cancel_delayed_work_sync(&nf->peers_work);
 	xpv_netfront_destroy(nf->core);
 	netfront_netdev_free(nf->netdev);

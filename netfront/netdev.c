@@ -232,6 +232,11 @@ void xpv_netfront_os_broken(struct xpv_netfront_os *os)
 	schedule_work(&os->broken_work);
 }
 
+void xpv_netfront_os_retry(struct xpv_netfront_os *os, uint32_t delay_ms)
+{
+	schedule_delayed_work(&os->retry_work, msecs_to_jiffies(delay_ms));
+}
+
 bool xpv_netfront_os_wait_peer(struct xpv_netfront_os *os, uint16_t mask,
 			       uint32_t timeout_ms)
 {

@@ -30,6 +30,7 @@ struct xpv_netfront_os {
 	struct mutex lock; /* the handshake: calls of xpv_netfront_handle() */
 	struct work_struct broken_work;
 	struct work_struct reconnect_work;
+	struct delayed_work retry_work; /* the handshake, after a shortage */
 	struct delayed_work peers_work; /* tells the neighbours where we are */
 	struct dentry *debugfs;
 	u32 max_queues;
