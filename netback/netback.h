@@ -59,7 +59,7 @@ struct xpv_vif {
 	struct xpv_netback *core;
 	struct mutex lock; /* around xpv_netback_handle() */
 	struct work_struct broken;
-	struct xenbus_watch hotplug; /* the toolstack's hotplug-status */
+	struct xenbus_watch hotplug; /* hotplug-status, online: the toolstack writes */
 	bool watching;
 	char *script; /* for uevents; may be NULL */
 	struct dentry *debugfs;

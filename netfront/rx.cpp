@@ -2,6 +2,7 @@
 #include "netfront/rx.hpp"
 
 #include "netfront/device.hpp"
+#include "netfront/look.hpp"
 
 namespace xpv::netfront {
 
@@ -285,17 +286,7 @@ bool Rx::idle() noexcept {
 }
 
 void Rx::look(xpv_netfront_ring_view& view) const noexcept {
-    const auto* shared = static_cast<const netif_rx_sring*>(page_.address());
-    view.size = ring_.size();
-    view.req_prod = ring_.request_index();
-    view.rsp_cons = ring_.response_index();
-    view.shared_req_prod = load_once(&shared->req_prod);
-    view.shared_req_event = load_once(&shared->req_event);
-    view.shared_rsp_prod = load_once(&shared->rsp_prod);
-    view.shared_rsp_event = load_once(&shared->rsp_event);
-    view.ref = page_.ref();
-    view.port = queue_.rx_channel().port();
-    view.owes_eoi = queue_.rx_channel().owes_eoi();
+    look_at(ring_, page_, queue_.rx_channel(), view);
     view.in_flight = ring_.in_flight();
     view.buffers = ready_count_;
     view.bare = bare_count_;

@@ -2,6 +2,7 @@
 #include "netfront/tx.hpp"
 
 #include "netfront/device.hpp"
+#include "netfront/look.hpp"
 
 namespace xpv::netfront {
 
@@ -257,17 +258,7 @@ bool Tx::poll() noexcept {
 }
 
 void Tx::look(xpv_netfront_ring_view& view) const noexcept {
-    const auto* shared = static_cast<const netif_tx_sring*>(page_.address());
-    view.size = ring_.size();
-    view.req_prod = ring_.request_index();
-    view.rsp_cons = ring_.response_index();
-    view.shared_req_prod = load_once(&shared->req_prod);
-    view.shared_req_event = load_once(&shared->req_event);
-    view.shared_rsp_prod = load_once(&shared->rsp_prod);
-    view.shared_rsp_event = load_once(&shared->rsp_event);
-    view.ref = page_.ref();
-    view.port = queue_.tx_channel().port();
-    view.owes_eoi = queue_.tx_channel().owes_eoi();
+    look_at(ring_, page_, queue_.tx_channel(), view);
     view.in_flight = ids_.in_use();
     view.buffers = buffers_;
     view.bare = net::ring_slots - buffers_;
