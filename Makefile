@@ -62,10 +62,12 @@ build/include/xen:
 	   echo "xpv: Xen's public headers are not in $(XEN_INCLUDE): install libxen-dev (make deps)" >&2; exit 1; }
 	@mkdir -p $(@D) && ln -sfn $(XEN_INCLUDE) $@
 
-modules_install: modules        ## install what was built, and run depmod; INSTALL_MOD_PATH=
+# Not the modules that only test others.
+modules_install: modules        ## install the drivers that were built, and run depmod; INSTALL_MOD_PATH=
 	@$(pick); release=$$(scripts/kdir --release $$kdir) || exit 1; \
 	 to='$(INSTALL_MOD_PATH)'/lib/modules/$$release/updates; \
-	 install -D -v -m 644 -t "$$to" $$out/xpv-*.ko && \
+	 install -D -v -m 644 -t "$$to" \
+	   $$(ls $$out/xpv-*.ko | grep -v -e '-test[.]ko$$' -e '-kunit[.]ko$$') && \
 	 depmod -b '$(INSTALL_MOD_PATH)/' $$release
 .PHONY: modules_install
 
