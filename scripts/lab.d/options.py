@@ -68,6 +68,7 @@ class Plan:
     dom0_cmdline: str
     xen_cmdline: str
     verbose: bool
+    qemu_plugin: str | None = None
     script: str | None = None
     arguments: list = field(default_factory=list)
 
@@ -155,6 +156,7 @@ def host_options(verb):
     add("--dom0-cmdline", "appended to dom0's kernel command line", metavar="TEXT", default="")
     add("--guest-cmdline", "appended to the guests' kernel command line", metavar="TEXT", default="")
     add("--xen-cmdline", "appended to Xen's command line", metavar="TEXT", default="")
+    add("--qemu-plugin", "what QEMU's -plugin takes, for scripts/bench --account", metavar="P")
     add("--verbose", "dom0's console to stderr as it comes", action="store_true")
 
 
@@ -235,7 +237,8 @@ def parse(arguments):
         # On one counted processor two vCPUs of dom0 do not come through their boot.
         dom0_vcpus=args.dom0_vcpus or (1 if args.icount else 2),
         dom0_memory=args.dom0_memory or (1280 if dom0_kernel == "debug" else 768),
-        dom0_cmdline=args.dom0_cmdline, xen_cmdline=args.xen_cmdline, verbose=args.verbose)
+        dom0_cmdline=args.dom0_cmdline, xen_cmdline=args.xen_cmdline, verbose=args.verbose,
+        qemu_plugin=args.qemu_plugin)
     if args.command == "run":
         plan.script, plan.arguments = args.script, args.arguments
         if not os.path.isfile(plan.script):

@@ -51,9 +51,10 @@ def command(plan, xen, dom0, root, image, initrd, work):
                 "-device", f"virtio-blk-pci,drive={name}"]
     share = ["-fsdev", f"local,id=share,path={plan.share.replace(',', ',,')},security_model=none",
              "-device", "virtio-9p-pci,fsdev=share,mount_tag=share"] if plan.share else []
+    plugin = ["-plugin", plan.qemu_plugin] if plan.qemu_plugin else []
     return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-            "-name", "xpv-lab", "-machine", "pc", *accel, "-cpu", CPU, "-smp", str(plan.cpus),
-            "-m", str(memory(plan)), "-no-reboot",
+            "-name", "xpv-lab", "-machine", "pc", *accel, *plugin, "-cpu", CPU,
+            "-smp", str(plan.cpus), "-m", str(memory(plan)), "-no-reboot",
             "-kernel", xen, "-append", xen_line, "-initrd", modules,
             *disk("root", os.path.join(root, "dom0.ext4"), "snapshot=on,cache=unsafe"),
             *disk("run", image, "readonly=on"),
