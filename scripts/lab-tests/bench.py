@@ -4,17 +4,21 @@
 one host, under counted instructions. Prints one JSON line a figure:
 {"stack": "xpv", "name": "net/...", "unit": "...", "value": 1.0, "round": 1}.
 
-usage: bench.py ROUNDS SECONDS PREFIX    (guests of the run: g1, g2)
+usage: bench.py ROUNDS SECONDS PREFIX [account]    (guests of the run: g1, g2)
 """
 
 import json
 import re
 import sys
+import time
 
+import account
+import hypercalls
 from labtest import Failed, address, domid, guest, guest_start, online, run, wait_for
 
 ROUNDS, SECONDS, PREFIX = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 GUESTS = ("g1", "g2")
+SEGMENT = 1448  # bytes of TCP that count as a packet, however they cross
 STACKS = {
     "linux": {"back": "xen-netback", "front": "xen-netfront", "load": "modprobe {}"},
     "xpv": {"back": "xpv-netback", "front": "xpv-netfront",
@@ -55,7 +59,7 @@ def swap(stack, current):
             raise Failed(f"{name} runs {driver}, not {stack}'s frontend")
 
 
-def iperf(server, client, flags):
+def iperf(server, client, seconds, flags):
     """One iperf3 run; the receiver's summary."""
     listen = "iperf3 -s -1 -p 5300 >/dev/null 2>&1"
     if server == "dom0":
@@ -64,60 +68,48 @@ def iperf(server, client, flags):
     else:
         process = guest_start(server, listen)
         wait_for("iperf3 listens", lambda: ":5300 " in guest(server, "ss -ltn"))
-    command = f"iperf3 -J -c {address(server)} -p 5300 -t {SECONDS} {flags}"
+    command = f"iperf3 -J -c {address(server)} -p 5300 -t {seconds} {flags}"
     text = run(command, 600) if client == "dom0" else guest(client, command, 600)
     if server != "dom0":
         process.wait(60)
     return json.loads(text[text.index("{"):])["end"]
 
 
-def tcp(server, client):
-    end = iperf(server, client, "")
-    return end["sum_received"]["bits_per_second"] / 1e9
+# Of each case: how fast, and how many packets arrived for that.
+
+def tcp(server, client, seconds):
+    end = iperf(server, client, seconds, "")["sum_received"]
+    return end["bits_per_second"] / 1e9, end["bytes"] / SEGMENT
 
 
-def udp(server, client, size):
+def udp(server, client, size, seconds):
     """Packets a second that arrived, sent as fast as the sender can."""
-    end = iperf(server, client, f"-u -b 0 -l {size}")
-    total = end["sum"]
+    total = iperf(server, client, seconds, f"-u -b 0 -l {size}")["sum"]
     say(f"{total['packets']} sent, {total['lost_packets']} lost")
-    return (total["packets"] - total["lost_packets"]) / total["seconds"] / 1e3
+    arrived = total["packets"] - total["lost_packets"]
+    return arrived / total["seconds"] / 1e3, arrived
 
 
-def latency(client, server):
+def latency(client, server, seconds):
     """Mean round trip of small packets, one at a time."""
-    command = f"ping -i 0 -c 300 -q {address(server)}"
+    count = 1000 * seconds
+    command = f"ping -i 0 -c {count} -q {address(server)}"
     text = run(command) if client == "dom0" else guest(client, command)
-    return float(re.search(r"= [\d.]+/([\d.]+)/", text).group(1)) * 1000
+    return float(re.search(r"= [\d.]+/([\d.]+)/", text).group(1)) * 1000, 2 * count
 
 
 CASES = [
-    ("net/tcp-guest-to-dom0", "Gb/s", lambda: tcp("dom0", "g1")),
-    ("net/tcp-dom0-to-guest", "Gb/s", lambda: tcp("g1", "dom0")),
-    ("net/tcp-guest-to-guest", "Gb/s", lambda: tcp("g2", "g1")),
-    ("net/udp64-guest-to-dom0", "kpps", lambda: udp("dom0", "g1", 64)),
-    ("net/udp64-dom0-to-guest", "kpps", lambda: udp("g1", "dom0", 64)),
-    ("net/udp1400-guest-to-dom0", "kpps", lambda: udp("dom0", "g1", 1400)),
-    ("net/udp1400-dom0-to-guest", "kpps", lambda: udp("g1", "dom0", 1400)),
-    ("net/udp1400-guest-to-guest", "kpps", lambda: udp("g2", "g1", 1400)),
-    ("net/latency-dom0-guest", "us", lambda: latency("dom0", "g1")),
-    ("net/latency-guest-guest", "us", lambda: latency("g1", "g2")),
+    ("net/tcp-guest-to-dom0", "Gb/s", lambda time: tcp("dom0", "g1", time)),
+    ("net/tcp-dom0-to-guest", "Gb/s", lambda time: tcp("g1", "dom0", time)),
+    ("net/tcp-guest-to-guest", "Gb/s", lambda time: tcp("g2", "g1", time)),
+    ("net/udp64-guest-to-dom0", "kpps", lambda time: udp("dom0", "g1", 64, time)),
+    ("net/udp64-dom0-to-guest", "kpps", lambda time: udp("g1", "dom0", 64, time)),
+    ("net/udp1400-guest-to-dom0", "kpps", lambda time: udp("dom0", "g1", 1400, time)),
+    ("net/udp1400-dom0-to-guest", "kpps", lambda time: udp("g1", "dom0", 1400, time)),
+    ("net/udp1400-guest-to-guest", "kpps", lambda time: udp("g2", "g1", 1400, time)),
+    ("net/latency-dom0-guest", "us", lambda time: latency("dom0", "g1", time)),
+    ("net/latency-guest-guest", "us", lambda time: latency("g1", "g2", time)),
 ]
-
-def events(where):
-    """Interrupts so far on vif channels in dom0 or a guest."""
-    text = where("cat /proc/interrupts")
-    total = 0
-    for line in text.splitlines():
-        if "vif" in line or "eth0" in line:
-            total += sum(int(word) for word in line.split()[1:] if word.isdigit())
-    return total
-
-
-def packets(where, device):
-    text = where(f"cat /sys/class/net/{device}/statistics/rx_packets "
-                 f"/sys/class/net/{device}/statistics/tx_packets")
-    return sum(int(word) for word in text.split())
 
 
 def processor_seconds():
@@ -125,34 +117,64 @@ def processor_seconds():
     return {line.split()[0]: float(line.split()[5]) for line in run("xl list").splitlines()[1:]}
 
 
-def with_events(stack, name, body, turn):
-    """A case's own figure, and the interrupts at both ends for each packet."""
-    in_guest = lambda command: guest("g1", command)
-    before = events(run) + events(in_guest)
-    first = packets(in_guest, "eth0")
+def measured(stack, name, unit, body, turn):
+    """A case's own figure."""
     spent = processor_seconds()
-    value = body()
+    value, _ = body(SECONDS)
     spent = {domain: round(after - spent[domain], 1)
              for domain, after in processor_seconds().items()}
     say(f"processor seconds: {spent}")
-    count = packets(in_guest, "eth0") - first
-    emit(stack, name, dict((case[0], case[1]) for case in CASES)[name], value, turn)
-    if count:
-        emit(stack, name + "/events-per-packet", "1/packet",
-             (events(run) + events(in_guest) - before) / count, turn)
+    emit(stack, name, unit, value, turn)
+
+
+def counted(stack, name, body, turn):
+    """Notifications and grant operations a packet, in a pass of its own, since the
+    trace is paid for in instructions."""
+    with hypercalls.Trace() as trace:
+        _, packets = body(1)
+    counts = trace.counts()
+    say(f"hypercalls, {packets:.0f} packets: {counts}")
+    if trace.lost:
+        raise Failed(f"{trace.lost} trace records were lost: the buffer of "
+                     f"{hypercalls.PAGES} pages is too small for {name}")
+    for what in ("notifications", "grant-calls", "grant-ops"):
+        emit(stack, f"{name}/{what}-per-packet", "1/packet", counts[what] / packets, turn)
+
+
+def accounts(wanted):
+    """Each case between marks, for scripts/bench --account: a line for each."""
+    account.frames(GUESTS)
+    current, file = "linux", 0
+    for stack in STACKS:
+        swap(stack, current)
+        current = stack
+        account.symbols(stack, GUESTS)
+        for name, _, body in wanted:
+            say(f"{stack} {name}")
+            begin = time.monotonic()
+            account.start()
+            _, packets = body(SECONDS)
+            account.stop()
+            print(json.dumps({"stack": stack, "name": name, "packets": packets, "file": file,
+                              "seconds": time.monotonic() - begin}), flush=True)
+            file += 1
 
 
 def main():
     current = "linux"  # what the lab was booted with
+    wanted = [case for case in CASES if case[0].startswith(PREFIX)]
+    if sys.argv[4:] == ["account"]:
+        accounts(wanted)
+        return
     for turn in range(1, ROUNDS + 1):
         for stack in ("linux", "xpv"):
             swap(stack, current)
             current = stack
-            for name, _, body in CASES:
-                if not name.startswith(PREFIX):
-                    continue
+            for name, unit, body in wanted:
                 say(f"round {turn} {stack} {name}")
-                with_events(stack, name, body, turn)
+                measured(stack, name, unit, body, turn)
+            for name, _, body in wanted if turn == 1 else ():
+                counted(stack, name, body, turn)
     say("done")
 
 
