@@ -25,6 +25,7 @@ enum xpv_pvlock_flag {
 	XPV_PVLOCK_HEAD_UP = 1 << 17,  /* the head is awake, or is being woken */
 	XPV_PVLOCK_RESERVED = 1 << 18, /* only the head may take the lock */
 };
+#define XPV_PVLOCK_OWNER 0xffff
 #define XPV_PVLOCK_HEAD_SHIFT 32
 #define XPV_PVLOCK_TAIL_SHIFT 48
 
@@ -91,7 +92,7 @@ extern struct xpv_pvlock_cpu *xpv_pvlock_cpus;
 
 /* ---- Linux asks C++; preemption off ----------------------------------- */
 
-/* Take the lock for cpu, this CPU. In line for all users, so in pvlock.h, too. */
+/* Take the lock for cpu, this CPU. */
 void xpv_pvlock_contended(uint64_t *word, uint32_t cpu);
 /* Release it; a lock that cpu does not hold is reported and left alone. */
 void xpv_pvlock_release(uint64_t *word, uint32_t cpu);

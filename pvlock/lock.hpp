@@ -209,12 +209,13 @@ private:
         self_.look_at = min(passes_a_look, Hv::knobs().turn_limit);
     }
 
-    // Whether we may take the free lock before its queue: not when our turn is over.
+    // Whether we may take the free lock before others that wait: not when our turn is over.
     bool may_pass(Word word) noexcept {
         if (self_.passes < self_.look_at)
             return true;
         const xpv_pvlock_knobs& knobs = Hv::knobs();
-        if (head_of(word) == 0) {
+        const Word others = outsider & ~flag_;
+        if (head_of(word) == 0 && (word & others) == 0) {
             new_turn(); // nobody to pass
             return true;
         }
@@ -416,20 +417,7 @@ private:
     bool cleared_ = false;
 };
 
-// Apart, so that who need not wait saves no registers for it.
-template <class Hv> [[gnu::noinline]] void wait(Word& lock, uint32_t cpu) noexcept {
-    Wait<Hv>{lock, cpu}.run();
-}
-
-template <class Hv> void lock_slow(Word& lock, uint32_t cpu) noexcept {
-    Cpu& self = Hv::cpu(cpu);
-    Word word = Hv::load(lock);
-    // A crowded lock is most often free, but for its waiters.
-    if (free_to_all(word) && self.passes < self.look_at && Hv::cas(lock, word, word | (cpu + 1))) {
-        ++self.passes;
-        return;
-    }
-    wait<Hv>(lock, cpu);
-}
+// The lock's fast path did not get it.
+template <class Hv> void lock_slow(Word& lock, uint32_t cpu) noexcept { Wait<Hv>{lock, cpu}.run(); }
 
 } // namespace xpv::pvlock

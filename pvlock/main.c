@@ -19,6 +19,9 @@ const char *xpv_pvlock_spin_reason;
 
 DEFINE_PER_CPU(u64, xpv_pvlock_acquired);
 EXPORT_PER_CPU_SYMBOL_GPL(xpv_pvlock_acquired);
+/* Of xpv_pvlock_cpus, for the fast path. */
+DEFINE_PER_CPU(struct xpv_pvlock_cpu *, xpv_pvlock_self);
+EXPORT_PER_CPU_SYMBOL_GPL(xpv_pvlock_self);
 
 /* ---- the API out of line ------------------------------------------------ */
 
@@ -105,6 +108,7 @@ static const char *negotiate(void)
 
 static int __init pvlock_init(void)
 {
+	unsigned int cpu;
 	int err;
 
 #ifdef CONFIG_DEBUG_LOCK_ALLOC
@@ -122,6 +126,8 @@ static int __init pvlock_init(void)
 	xpv_pvlock_cpus = vzalloc(nr_cpu_ids * sizeof(*xpv_pvlock_cpus));
 	if (!xpv_pvlock_cpus)
 		return -ENOMEM;
+	for_each_possible_cpu(cpu)
+		per_cpu(xpv_pvlock_self, cpu) = &xpv_pvlock_cpus[cpu];
 	xpv_pvlock_spin_reason = negotiate();
 	if (!xpv_pvlock_spin_reason) {
 		err = xpv_pvlock_channels_init();

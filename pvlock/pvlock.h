@@ -17,7 +17,7 @@
 #ifndef XPV_PVLOCK_H
 #define XPV_PVLOCK_H
 
-#include "core/types.h"
+#include "pvlock/abi.h"
 
 #if defined(__KERNEL__) && !defined(__cplusplus)
 #include <linux/irqflags.h>
@@ -55,9 +55,6 @@ bool xpv_pvlock_trylock(struct xpv_spinlock *lock);
 void xpv_pvlock_unlock(struct xpv_spinlock *lock);
 unsigned long xpv_pvlock_lock_irqsave(struct xpv_spinlock *lock);
 void xpv_pvlock_unlock_irqrestore(struct xpv_spinlock *lock, unsigned long flags);
-/* For the fast paths below: of lock->word, for this CPU. */
-void xpv_pvlock_contended(uint64_t *word, uint32_t cpu);
-void xpv_pvlock_release(uint64_t *word, uint32_t cpu);
 
 #if defined(__cplusplus)
 
@@ -79,7 +76,7 @@ inline void xpv_spin_unlock(struct xpv_spinlock *lock)
 #define xpv_spin_unlock_irqrestore(lock, flags) xpv_pvlock_unlock_irqrestore(lock, flags)
 inline bool xpv_spin_is_locked(const struct xpv_spinlock *lock)
 {
-	return (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) & 0xffff) != 0;
+	return (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) & XPV_PVLOCK_OWNER) != 0;
 }
 
 #elif defined(__KERNEL__)
@@ -111,6 +108,10 @@ inline bool xpv_spin_is_locked(const struct xpv_spinlock *lock)
 	} while (0)
 
 DECLARE_PER_CPU(u64, xpv_pvlock_acquired);
+DECLARE_PER_CPU(struct xpv_pvlock_cpu *, xpv_pvlock_self);
+
+/* Held, or reserved for the queue's head. */
+#define XPV_PVLOCK_TAKEN (XPV_PVLOCK_OWNER | XPV_PVLOCK_RESERVED)
 
 static __always_inline void xpv_pvlock_raw_lock(struct xpv_spinlock *lock)
 {
@@ -118,16 +119,26 @@ static __always_inline void xpv_pvlock_raw_lock(struct xpv_spinlock *lock)
 	u64 word = 0;
 
 	this_cpu_inc(xpv_pvlock_acquired);
-	if (unlikely(!try_cmpxchg_acquire(&lock->word, &word, (u64)(cpu + 1))))
-		xpv_pvlock_contended(&lock->word, cpu);
+	if (likely(try_cmpxchg_acquire(&lock->word, &word, (u64)(cpu + 1))))
+		return;
+	/* A crowded lock is most often free, but for its waiters. */
+	if (!(word & XPV_PVLOCK_TAKEN)) {
+		struct xpv_pvlock_cpu *self = this_cpu_read(xpv_pvlock_self);
+
+		if (self->passes < self->look_at &&
+		    try_cmpxchg_acquire(&lock->word, &word, word | (cpu + 1))) {
+			self->passes++;
+			return;
+		}
+	}
+	xpv_pvlock_contended(&lock->word, cpu);
 }
 
 static __always_inline bool xpv_pvlock_raw_trylock(struct xpv_spinlock *lock)
 {
 	u64 word = READ_ONCE(lock->word);
 
-	/* Held, or reserved for the queue's head (XPV_PVLOCK_RESERVED). */
-	if (word & (0xffff | 1 << 18))
+	if (word & XPV_PVLOCK_TAKEN)
 		return false;
 	if (!try_cmpxchg_acquire(&lock->word, &word,
 				 word | (u64)(raw_smp_processor_id() + 1)))
@@ -141,8 +152,14 @@ static __always_inline void xpv_pvlock_raw_unlock(struct xpv_spinlock *lock)
 	u32 cpu = raw_smp_processor_id();
 	u64 word = cpu + 1;
 
-	if (unlikely(!try_cmpxchg_release(&lock->word, &word, 0)))
-		xpv_pvlock_release(&lock->word, cpu);
+	if (likely(try_cmpxchg_release(&lock->word, &word, 0)))
+		return;
+	/* Somebody is awake and looks at the lock: nobody to call. */
+	if ((word & XPV_PVLOCK_TAKEN) == cpu + 1 &&
+	    (word & (XPV_PVLOCK_OUTSIDER | XPV_PVLOCK_HEAD_UP)) &&
+	    try_cmpxchg_release(&lock->word, &word, word & ~(u64)XPV_PVLOCK_OWNER))
+		return;
+	xpv_pvlock_release(&lock->word, cpu);
 }
 
 static __always_inline void xpv_spin_lock(struct xpv_spinlock *lock)
@@ -186,7 +203,7 @@ static __always_inline void xpv_spin_unlock(struct xpv_spinlock *lock)
 
 static __always_inline bool xpv_spin_is_locked(const struct xpv_spinlock *lock)
 {
-	return (READ_ONCE(lock->word) & 0xffff) != 0;
+	return (READ_ONCE(lock->word) & XPV_PVLOCK_OWNER) != 0;
 }
 
 #endif

@@ -11,7 +11,7 @@ using Word = uint64_t;
 constexpr Word outsider = XPV_PVLOCK_OUTSIDER;
 constexpr Word head_up = XPV_PVLOCK_HEAD_UP;
 constexpr Word reserved = XPV_PVLOCK_RESERVED;
-constexpr Word owner_mask = 0xffff;
+constexpr Word owner_mask = XPV_PVLOCK_OWNER;
 constexpr Word queue_mask = ~Word{0} << XPV_PVLOCK_HEAD_SHIFT;
 
 constexpr uint16_t owner_of(Word word) noexcept { return static_cast<uint16_t>(word); }

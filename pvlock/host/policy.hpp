@@ -148,15 +148,27 @@ template <class Faults> struct Policy : Faults {
     // What the header's fast paths do.
     static void lock(int i) {
         const auto me = static_cast<uint32_t>(world().current());
-        pvlock::Word expected = 0;
-        if (!cas(world().lock(i), expected, pvlock::Word{me + 1}))
-            pvlock::lock_slow<Policy>(world().lock(i), me);
+        pvlock::Word word = 0;
+        if (cas(world().lock(i), word, pvlock::Word{me + 1}))
+            return;
+        xpv_pvlock_cpu& self = world().percpu(me);
+        if (pvlock::free_to_all(word) && self.passes < self.look_at &&
+            cas(world().lock(i), word, word | (me + 1))) {
+            ++self.passes;
+            return;
+        }
+        pvlock::lock_slow<Policy>(world().lock(i), me);
     }
     static void unlock(int i) {
         const auto me = static_cast<uint32_t>(world().current());
-        pvlock::Word expected = me + 1;
-        if (!cas(world().lock(i), expected, pvlock::Word{0}))
-            pvlock::unlock_slow<Policy>(world().lock(i), me);
+        pvlock::Word word = me + 1;
+        if (cas(world().lock(i), word, pvlock::Word{0}))
+            return;
+        using namespace pvlock;
+        if ((word & (owner_mask | reserved)) == me + 1 && (word & (outsider | head_up)) != 0 &&
+            cas(world().lock(i), word, word & ~owner_mask))
+            return;
+        unlock_slow<Policy>(world().lock(i), me);
     }
 
 private:

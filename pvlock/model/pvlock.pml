@@ -172,7 +172,7 @@ inline lock(l)
 	atomic {
 		if
 		:: owner[l] == 0 && !reserved[l] -> owner[l] = cpu + 1; got = 1
-		:: length[l] > 0 -> skip /* our turn is over */
+		:: length[l] > 0 || outsider[l] -> skip /* our turn is over */
 		:: owner[l] != 0 || reserved[l] ->
 			if
 			:: !outsider[l] && !up[l] -> outsider[l] = 1; mine = 1
@@ -199,7 +199,7 @@ inline lock(l)
 			fi;
 			if
 			:: owner[l] == 0 && !reserved[l] -> owner[l] = cpu + 1; got = 1
-			:: owner[l] != 0 || reserved[l] || length[l] > 0 ->
+			:: owner[l] != 0 || reserved[l] || length[l] > 0 || outsider[l] ->
 				push(l);
 				if
 				:: length[l] == 1 -> up[l] = 1; first = 1
