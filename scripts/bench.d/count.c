@@ -38,7 +38,8 @@ void *qemu_plugin_insn_haddr(const struct qemu_plugin_insn *insn);
 #define MARK "\x0f\x1f\x80xpv" /* nopl disp32(%rax), disp32 is "xpv" and a digit */
 #define MARK_SIZE 7
 #define START '1'
-#define BLOCKS (1u << 21)
+#define BLOCKS_SHIFT 23 /* four times what a run with two stacks has */
+#define BLOCKS (1u << BLOCKS_SHIFT)
 
 /* account.py reads both. */
 struct header {
@@ -78,7 +79,7 @@ static struct block *block_of(uint64_t virtual, uint64_t host)
 	uint64_t hash = virtual * 0x9e3779b97f4a7c15 ^ host * 0xc2b2ae3d27d4eb4f;
 	unsigned int at;
 
-	for (at = hash >> 43; blocks[at].virtual; at = (at + 1) % BLOCKS)
+	for (at = hash >> (64 - BLOCKS_SHIFT); blocks[at].virtual; at = (at + 1) % BLOCKS)
 		if (blocks[at].virtual == virtual && blocks[at].host == host)
 			return &blocks[at];
 	if (used == BLOCKS / 4 * 3)
@@ -148,7 +149,7 @@ EXPORT int qemu_plugin_install(uint64_t id, const void *info, int argc, char **a
 		folder = argv[0] + 4;
 	blocks = calloc(BLOCKS, sizeof(*blocks));
 	if (!blocks || !folder) {
-		fputs("count.so: dir=FOLDER is needed, and 64 MB of memory\n", stderr);
+		fputs("count.so: dir=FOLDER is needed, and 256 MB of memory\n", stderr);
 		return 1;
 	}
 	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);

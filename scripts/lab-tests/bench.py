@@ -75,11 +75,12 @@ def iperf(server, client, seconds, flags):
     return json.loads(text[text.index("{"):])["end"]
 
 
-# Of each case: how fast, and how many packets arrived for that.
+# Of each case: how fast, how many packets arrived, and how many were sent for that.
 
 def tcp(server, client, seconds):
     end = iperf(server, client, seconds, "")["sum_received"]
-    return end["bits_per_second"] / 1e9, end["bytes"] / SEGMENT
+    segments = end["bytes"] / SEGMENT
+    return end["bits_per_second"] / 1e9, segments, segments
 
 
 def udp(server, client, size, seconds):
@@ -87,7 +88,7 @@ def udp(server, client, size, seconds):
     total = iperf(server, client, seconds, f"-u -b 0 -l {size}")["sum"]
     say(f"{total['packets']} sent, {total['lost_packets']} lost")
     arrived = total["packets"] - total["lost_packets"]
-    return arrived / total["seconds"] / 1e3, arrived
+    return arrived / total["seconds"] / 1e3, arrived, total["packets"]
 
 
 def latency(client, server, seconds):
@@ -95,7 +96,7 @@ def latency(client, server, seconds):
     count = 1000 * seconds
     command = f"ping -i 0 -c {count} -q {address(server)}"
     text = run(command) if client == "dom0" else guest(client, command)
-    return float(re.search(r"= [\d.]+/([\d.]+)/", text).group(1)) * 1000, 2 * count
+    return float(re.search(r"= [\d.]+/([\d.]+)/", text).group(1)) * 1000, 2 * count, 2 * count
 
 
 CASES = [
@@ -120,7 +121,7 @@ def processor_seconds():
 def measured(stack, name, unit, body, turn):
     """A case's own figure."""
     spent = processor_seconds()
-    value, _ = body(SECONDS)
+    value, _, _ = body(SECONDS)
     spent = {domain: round(after - spent[domain], 1)
              for domain, after in processor_seconds().items()}
     say(f"processor seconds: {spent}")
@@ -128,10 +129,11 @@ def measured(stack, name, unit, body, turn):
 
 
 def counted(stack, name, body, turn):
-    """Notifications and grant operations a packet, in a pass of its own, since the
-    trace is paid for in instructions."""
+    """Notifications and grant operations a packet that was sent: those that the
+    receiver is too slow for cost them, too. A pass of its own, since the trace is paid
+    for in instructions."""
     with hypercalls.Trace() as trace:
-        _, packets = body(1)
+        _, _, packets = body(1)
     counts = trace.counts()
     say(f"hypercalls, {packets:.0f} packets: {counts}")
     if trace.lost:
@@ -153,7 +155,7 @@ def accounts(wanted):
             say(f"{stack} {name}")
             begin = time.monotonic()
             account.start()
-            _, packets = body(SECONDS)
+            _, packets, _ = body(SECONDS)
             account.stop()
             print(json.dumps({"stack": stack, "name": name, "packets": packets, "file": file,
                               "seconds": time.monotonic() - begin}), flush=True)
