@@ -32,7 +32,17 @@ void send_packet(Scene& s) {
     offload.gso = static_cast<uint8_t>(s.in.below(3));
     offload.gso_size = offload.gso != 0 ? 1 + s.in.u16() % 1500 : 0;
     const In softirq{s.vif.world.account, Context::Softirq};
-    (void)xpv_netfront_tx(s.vif.queue(), runs, used, total, offload, s.in.flag());
+    xpv_netfront_sender sender{};
+    if (s.in.flag()) {
+        sender.packet = runs;
+        sender.pressed = s.in.flag();
+        s.vif.os.held.take();
+    }
+    const bool more = s.in.flag();
+    const uint32_t result =
+        xpv_netfront_tx(s.vif.queue(), runs, used, total, offload, sender, more);
+    if (sender.packet != nullptr && (result & XPV_NETFRONT_TX_DROPPED))
+        s.vif.os.held.give();
 }
 
 void poll_tx(Scene& s) {
@@ -143,7 +153,6 @@ void one(Input& in) {
     vif.settings.gso = vif.settings.sg && in.below(4) != 0;
     vif.settings.split = in.flag();
     vif.settings.rx_copybreak = in.flag() ? 256 : in.u16() % 4097;
-    vif.settings.tx_weight = in.flag() ? 65536 : XPV_NETFRONT_MIN_WEIGHT + in.u16();
     if (!vif.connect())
         return;
     {

@@ -24,6 +24,15 @@ void xpv_netfront_os_retry(xpv_netfront_os* os, uint32_t delay_ms) {
     ++os->retries;
 }
 
+void xpv_netfront_os_tx_done(xpv_netfront_os* os, uint32_t, uint32_t count, void* const* packets) {
+    if (count == 0 || count > XPV_NETFRONT_BATCH)
+        XPV_FAKE_FAIL("%u packets handed back", count);
+    for (uint32_t i = 0; i < count; ++i)
+        os->done[os->done_count++ % 256] =
+            static_cast<uint16_t>(reinterpret_cast<uintptr_t>(packets[i]));
+    os->held.give(count);
+}
+
 int xpv_netfront_os_start(xpv_netfront_os* os, uint32_t count, xpv_netfront_queue* const* queues,
                           const xpv_netfront_features* features) {
     Account& account = world().account;
@@ -100,9 +109,10 @@ namespace xpv::fake {
 
 Vif::Vif(uint32_t queues) noexcept {
     world.account.watch(os.pool);
+    world.account.watch(os.held);
     os.on_wait = backend_lets_go;
     os.context = this;
-    settings = {queues, 256, XPV_NETFRONT_MAX_WEIGHT, 0, true, true, true, true};
+    settings = {queues, 256, 0, true, true, true, true};
     Folder& peer = world.bus.peer;
     for (const char* feature :
          test::each("feature-rx-copy", "feature-sg", "feature-gso-tcpv4", "feature-gso-tcpv6",
@@ -388,7 +398,19 @@ uint32_t send(Vif& vif, const uint8_t* bytes, uint32_t length, xpv_offload offlo
               uint32_t index) noexcept {
     const In in{vif.world.account, Context::Softirq};
     const xpv_bytes run{bytes, length};
-    return xpv_netfront_tx(vif.queue(index), &run, 1, length, offload, more);
+    return xpv_netfront_tx(vif.queue(index), &run, 1, length, offload, {}, more);
+}
+
+uint32_t send_held(Vif& vif, const uint8_t* bytes, uint32_t length, uintptr_t number, bool pressed,
+                   bool more) noexcept {
+    const In in{vif.world.account, Context::Softirq};
+    const xpv_bytes run{bytes, length};
+    vif.os.held.take();
+    const uint32_t result = xpv_netfront_tx(vif.queue(), &run, 1, length, {},
+                                            {reinterpret_cast<void*>(number), pressed}, more);
+    if (result & XPV_NETFRONT_TX_DROPPED)
+        vif.os.held.give();
+    return result;
 }
 
 } // namespace xpv::fake

@@ -12,6 +12,7 @@
 
 // The shim of one device.
 struct xpv_netfront_os {
+    xpv::fake::Count held{"packets that senders wait for"};
     xpv::fake::Count pool{"pages of the receive pools"};
     xpv_netfront_queue* queue[XPV_NET_MAX_QUEUES] = {};
     uint32_t queues = 0; // started
@@ -22,6 +23,8 @@ struct xpv_netfront_os {
     uint32_t announced = 0;
     uint32_t broken = 0;
     uint32_t retries = 0;
+    uint16_t done[256] = {}; // packets handed back, in order
+    uint32_t done_count = 0;
     uint32_t scheduled[XPV_NET_MAX_QUEUES] = {};
     uint32_t waits = 0;
 
@@ -141,5 +144,9 @@ struct Poll {
 // xpv_netfront_tx() of one run, in softirq context.
 uint32_t send(Vif& vif, const uint8_t* bytes, uint32_t length, xpv_offload offload = {},
               bool more = false, uint32_t index = 0) noexcept;
+
+// The same for a sender who waits for number to come back in vif.os.done.
+uint32_t send_held(Vif& vif, const uint8_t* bytes, uint32_t length, uintptr_t number,
+                   bool pressed = false, bool more = false) noexcept;
 
 } // namespace xpv::fake

@@ -9,6 +9,7 @@ using fake::Call;
 using fake::Context;
 using fake::In;
 using fake::send;
+using fake::send_held;
 using fake::Vif;
 using fake::Wire;
 using test::each;
@@ -80,7 +81,7 @@ TEST(netfront_tx_refuses_sizes) {
     for (uint32_t size : each(0u, 1u, 13u, 65536u, 65600u, 0xffffffffu)) {
         const In in{vif.world.account, Context::Softirq};
         const xpv_bytes run{bytes, min<uint32_t>(size, sizeof(bytes))};
-        CHECK_EQ(xpv_netfront_tx(vif.queue(), &run, 1, size, {}, false), dropped);
+        CHECK_EQ(xpv_netfront_tx(vif.queue(), &run, 1, size, {}, {}, false), dropped);
         CHECK_EQ(vif.counters().tx_drops, ++drops);
     }
     CHECK_EQ(wire.tx.requests(), 0u);
@@ -108,7 +109,7 @@ TEST(netfront_tx_runs) {
             total += length;
         }
         const In in{vif.world.account, Context::Softirq};
-        CHECK_EQ(xpv_netfront_tx(vif.queue(), runs, count, total, {}, false), sent);
+        CHECK_EQ(xpv_netfront_tx(vif.queue(), runs, count, total, {}, {}, false), sent);
         Wire::Packet packet;
         CHECK(wire.take_packet(packet, seen));
         CHECK_EQ(packet.length, total);
@@ -225,38 +226,110 @@ TEST(netfront_tx_stops_and_wakes) {
 }
 
 // Not only slots are bounded: what the packets weigh is, too.
-TEST(netfront_tx_weight) {
-    for (const uint32_t weight : each(4096u, 8192u, 147456u)) {
-        for (const uint32_t size : each(60u, 1514u, 9000u)) {
+// Senders get each packet back once, when the backend has answered it and not before.
+TEST(netfront_tx_hands_packets_back) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    for (const uint32_t size : each(60u, 1514u, 9000u)) {
+        vif.os.done_count = 0;
+        for (uintptr_t i = 1; i <= 20; ++i)
+            CHECK_EQ(send_held(vif, bytes, size, i), sent);
+        CHECK(xpv_netfront_tx_due(vif.queue()));
+        CHECK(!poll_tx(vif));
+        CHECK_EQ(vif.os.done_count, 0u);
+        Wire::Packet packets[20];
+        for (auto& packet : packets)
+            CHECK(wire.take_packet(packet, seen));
+        // In another order than they were sent.
+        for (uint32_t i = 0; i < 20; ++i) {
+            wire.answer(packets[i * 7 % 20], i % 3 == 0 ? NETIF_RSP_ERROR : NETIF_RSP_OKAY);
+            wire.publish_tx();
+            poll_tx(vif);
+            CHECK_EQ(vif.os.done_count, i + 1);
+            CHECK_EQ(vif.os.done[i], i * 7 % 20 + 1);
+        }
+        CHECK(!xpv_netfront_tx_due(vif.queue()) || vif.os.held.outstanding() != 0);
+    }
+    CHECK_EQ(vif.os.held.outstanding(), 0u);
+}
+
+// Dropped packets stay the caller's; those that the backend never answers come back
+// when the connection ends.
+TEST(netfront_tx_hands_all_packets_back_at_the_end) {
+    Vif vif;
+    CHECK(vif.connect());
+    CHECK_EQ(send_held(vif, bytes, 13, 1), dropped);
+    CHECK_EQ(vif.os.held.outstanding(), 0u);
+    uint32_t n = 0;
+    while (send_held(vif, bytes, 60, ++n) == sent)
+        continue;
+    CHECK_EQ(vif.os.held.outstanding(), n);
+    vif.remove();
+    CHECK_EQ(vif.os.done_count, n);
+    for (uint32_t i = 0; i < n; ++i)
+        CHECK(vif.os.done[i] >= 1 && vif.os.done[i] <= n);
+    CHECK_EQ(vif.os.held.outstanding(), 0u);
+}
+
+// No event for senders who have room left; for one who has none an event each time that
+// half is answered, until nobody waits.
+TEST(netfront_tx_asks_for_pressed_senders) {
+    for (const uint32_t count : each(1u, 2u, 3u, 7u, 100u, 237u)) {
+        for (const bool pressed : each(false, true)) {
             Vif vif;
-            vif.settings.tx_weight = weight;
             CHECK(vif.connect());
             Wire wire{vif};
             const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
+            // A new ring asks for its first response.
+            CHECK_EQ(send(vif, bytes, 60), sent);
             wire.serve_tx();
-            const uint32_t one = (size < 1514 ? size : 1514) + 640;
-            const uint32_t depth = (weight + one - 1) / one;
-            const uint32_t slots = (size + 4095) / 4096;
-            for (uint32_t i = 1; i < depth; ++i)
-                CHECK_EQ(send(vif, bytes, size, {}, true), sent);
-            CHECK_EQ(send(vif, bytes, size, {}, true), stop);
-            CHECK_EQ(wire.tx.requests(), depth * slots); // shown though more were to come
-            CHECK_EQ(channel->raised, 0u);
-            Wire::Packet packet;
-            uint32_t left = depth;
-            for (; left * one > weight / 4; --left) {
-                CHECK(!poll_tx(vif));
+            poll_tx(vif);
+            for (uint32_t i = 1; i <= count; ++i)
+                CHECK_EQ(send_held(vif, bytes, 60, i, pressed && i == count), sent);
+            uint32_t events = 0;
+            for (uint32_t left = count; left > 0; --left) {
+                const uint32_t before = channel->raised;
+                Wire::Packet packet;
                 CHECK(wire.take_packet(packet, seen));
                 wire.answer(packet);
                 wire.publish_tx();
+                if (channel->raised == before)
+                    continue;
+                ++events;
+                CHECK(xpv_netfront_tx_due(vif.queue()));
+                CHECK(!poll_tx(vif));
+                CHECK_EQ(vif.os.done_count, count - left + 1);
             }
-            CHECK(channel->raised > 0u);
-            CHECK(poll_tx(vif));
-            while (++left < depth)
-                CHECK_EQ(send(vif, bytes, size), sent);
-            CHECK_EQ(send(vif, bytes, size), stop);
+            if (!pressed)
+                CHECK_EQ(events, 0u);
+            else
+                CHECK_EQ(vif.os.held.outstanding(), 0u); // by events alone
+            CHECK(events <= 9);
+            poll_tx(vif);
+            CHECK_EQ(vif.os.held.outstanding(), 0u);
         }
     }
+}
+
+// The backend answers all in the moment in which an event is asked for.
+TEST(netfront_tx_answers_while_it_asks) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    vif.world.events.on_notify(
+        [](void* context, uint32_t) {
+            auto* const backend = static_cast<Wire*>(context);
+            backend->serve_tx();
+            (void)backend->tx.arm(1);
+        },
+        &wire);
+    (void)wire.tx.arm(1);
+    for (uint32_t i = 1; i <= 500; ++i) {
+        CHECK_EQ(send_held(vif, bytes, 60, i, true), sent);
+        CHECK_EQ(vif.os.held.outstanding(), 0u);
+    }
+    vif.world.events.on_notify(nullptr, nullptr);
 }
 
 // The backend answers in the moment in which the queue is about to stop.
@@ -278,6 +351,35 @@ TEST(netfront_tx_answers_while_it_stops) {
     CHECK(vif.counters().tx_notifies > 0);
     CHECK_EQ(vif.counters().tx_stops, 0u);
     vif.world.events.on_notify(nullptr, nullptr);
+}
+
+// Asked for half; then the ring is full, and its own question is answered at once, by
+// fewer than half: what was asked for first is asked for again.
+TEST(netfront_tx_asks_again_after_it_nearly_stopped) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
+    CHECK_EQ(send(vif, bytes, 60), sent);
+    wire.serve_tx();
+    poll_tx(vif);
+    vif.world.events.on_notify(
+        [](void* context, uint32_t) {
+            auto* const backend = static_cast<Wire*>(context);
+            Wire::Packet packet;
+            for (uint32_t i = 0; i < 112 && backend->take_packet(packet, seen); ++i)
+                backend->answer(packet);
+            backend->publish_tx();
+        },
+        &wire);
+    (void)wire.tx.arm(238);
+    for (uint32_t i = 1; i <= 238; ++i)
+        CHECK_EQ(send_held(vif, bytes, 60, i, i == 237), sent);
+    vif.world.events.on_notify(nullptr, nullptr);
+    CHECK_EQ(vif.os.held.outstanding(), 126u);
+    const uint32_t before = channel->raised;
+    wire.serve_tx();
+    CHECK(channel->raised > before);
 }
 
 // A full ring is shown even when more packets were to follow.

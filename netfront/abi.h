@@ -24,14 +24,11 @@ struct xpv_netfront_os;	   /* C: the net device and what belongs to it */
 #define XPV_NETFRONT_SLOT_MTU 1500 /* where a packet is one slot (no sg) */
 #define XPV_NETFRONT_MAX_MTU (XPV_NET_MAX_PACKET - 14)
 #define XPV_NETFRONT_MAX_COPYBREAK 4096
-#define XPV_NETFRONT_MIN_WEIGHT 4096
-#define XPV_NETFRONT_MAX_WEIGHT 1048576
 
 /* What this end may use; module parameters. */
 struct xpv_netfront_settings {
 	uint32_t max_queues;   /* 1..XPV_NET_MAX_QUEUES */
 	uint32_t rx_copybreak; /* bytes, 0..XPV_NETFRONT_MAX_COPYBREAK */
-	uint32_t tx_weight;    /* bytes, XPV_NETFRONT_MIN_WEIGHT..XPV_NETFRONT_MAX_WEIGHT */
 	uint32_t handle;       /* of the vif; for interrupt names */
 	bool sg;
 	bool gso; /* needs sg */
@@ -138,6 +135,12 @@ enum xpv_netfront_tx_result {
 	XPV_NETFRONT_TX_STOP = 1 << 1,	  /* stop the queue: a wake-up is on its way */
 };
 
+/* Whoever counts his packets until they are gone. */
+struct xpv_netfront_sender {
+	void *packet; /* goes to xpv_netfront_os_tx_done(), unless dropped; NULL: nobody */
+	bool pressed; /* he may send no more until then: ask for an event */
+};
+
 /*
  * Send one packet of total bytes, the sum of the runs; the bytes are copied, so
  * that the packet is the caller's again. more: another one follows at once.
@@ -145,9 +148,11 @@ enum xpv_netfront_tx_result {
  */
 uint32_t xpv_netfront_tx(struct xpv_netfront_queue *queue,
 			 const struct xpv_bytes *runs, uint32_t count,
-			 uint32_t total, struct xpv_offload offload, bool more);
+			 uint32_t total, struct xpv_offload offload,
+			 struct xpv_netfront_sender sender, bool more);
 
-/* Is there anything for xpv_netfront_tx_poll() to do? Without the lock. */
+/* Is there anything for xpv_netfront_tx_poll() to do? Without the lock. Senders are
+ * to be told within a bounded time, though no event may come if none is pressed. */
 bool xpv_netfront_tx_due(const struct xpv_netfront_queue *queue);
 /* Take back what the backend has sent. True: wake the queue. */
 bool xpv_netfront_tx_poll(struct xpv_netfront_queue *queue);
@@ -192,6 +197,11 @@ void xpv_netfront_os_broken(struct xpv_netfront_os *os);
 /* Call xpv_netfront_handle(XPV_NETFRONT_CHANGED) in delay_ms milliseconds, once,
  * though nothing changed. Again before that: no effect. Process context. */
 void xpv_netfront_os_retry(struct xpv_netfront_os *os, uint32_t delay_ms);
+
+/* The backend is through with count (1..XPV_NETFRONT_BATCH) packets of senders, or
+ * never will be. Under the transmit queue's lock or, after stop, process context. */
+void xpv_netfront_os_tx_done(struct xpv_netfront_os *os, uint32_t index,
+			     uint32_t count, void *const *packets);
 
 /* Before a connection's rings are announced: make pollers and page pools for
  * count queues. They poll when the net device is open. 0 or -errno. */

@@ -114,8 +114,9 @@ bool xpv_netfront_look(xpv_netfront* device, uint32_t index, xpv_netfront_view* 
 }
 
 uint32_t xpv_netfront_tx(xpv_netfront_queue* queue, const xpv_bytes* runs, uint32_t count,
-                         uint32_t total, xpv_offload offload, bool more) {
-    return queue->tx.send(Span<const xpv_bytes>{runs, count}, total, offload, more);
+                         uint32_t total, xpv_offload offload, xpv_netfront_sender sender,
+                         bool more) {
+    return queue->tx.send(Span<const xpv_bytes>{runs, count}, total, offload, sender, more);
 }
 
 bool xpv_netfront_tx_due(const xpv_netfront_queue* queue) { return queue->tx.due(); }

@@ -22,11 +22,6 @@ static unsigned int rx_copybreak = 256;
 XPV_PARAM(rx_copybreak, rx_copybreak, 0, XPV_NETFRONT_MAX_COPYBREAK, 0444,
 	  "Copy received packets of up to so many bytes, 0..4096 (default: 256)");
 
-static unsigned int tx_weight = 65536;
-XPV_PARAM(tx_weight, tx_weight, XPV_NETFRONT_MIN_WEIGHT, XPV_NETFRONT_MAX_WEIGHT,
-	  0444,
-	  "Weight of a queue's packets that the backend may be behind with, 4096..1048576 (default: 65536); one weighs its bytes, at most 1514, and 640");
-
 static bool sg = true;
 module_param(sg, bool, 0444);
 MODULE_PARM_DESC(sg, "Packets in more than one slot (scatter-gather)");
@@ -105,7 +100,6 @@ static int netfront_probe(struct xenbus_device *dev,
 	struct xpv_netfront_settings settings = {
 		.max_queues = max_queues,
 		.rx_copybreak = rx_copybreak,
-		.tx_weight = tx_weight,
 		.sg = sg,
 		.gso = gso,
 		.csum = csum,

@@ -14,7 +14,8 @@
 #include "netfront/netfront.h"
 
 #define PULL 128 /* bytes of a packet's head that are copied: all headers */
-#define REFILL_AGAIN (HZ / 10)
+/* When to poll though no event came: for pages, and for senders who are not pressed. */
+#define AGAIN (HZ / 10)
 
 /* ---- pages --------------------------------------------------------------- */
 
@@ -188,6 +189,8 @@ static void poll_tx(struct netfront_queue *queue)
 	if (xpv_netfront_tx_poll(queue->core))
 		netif_tx_wake_queue(txq);
 	__netif_tx_unlock(txq);
+	if (xpv_netfront_tx_due(queue->core))
+		netfront_napi_again(queue);
 }
 
 static int netfront_poll(struct napi_struct *napi, int budget)
@@ -207,7 +210,7 @@ static int netfront_poll(struct napi_struct *napi, int budget)
 	for (i = 0; i < count; i++)
 		receive(queue, &packets[i]);
 	if (unlikely(!xpv_netfront_rx_refill(queue->core)))
-		mod_timer(&queue->refill_timer, jiffies + REFILL_AGAIN);
+		netfront_napi_again(queue);
 
 	if (count < budget && napi_complete_done(napi, count) &&
 	    xpv_netfront_rx_idle(queue->core))
@@ -230,10 +233,16 @@ void netfront_napi_kick(struct netfront_queue *queue)
 	local_bh_enable();
 }
 
-static void refill_timeout(struct timer_list *timer)
+void netfront_napi_again(struct netfront_queue *queue)
+{
+	if (!timer_pending(&queue->again_timer))
+		mod_timer(&queue->again_timer, jiffies + AGAIN);
+}
+
+static void again(struct timer_list *timer)
 {
 	struct netfront_queue *queue =
-		container_of(timer, struct netfront_queue, refill_timer);
+		container_of(timer, struct netfront_queue, again_timer);
 
 	napi_schedule(&queue->napi);
 }
@@ -251,7 +260,7 @@ int netfront_napi_add(struct netfront_queue *queue)
 	if (IS_ERR(pool))
 		return PTR_ERR(pool);
 	queue->pool = pool;
-	timer_setup(&queue->refill_timer, refill_timeout, 0);
+	timer_setup(&queue->again_timer, again, 0);
 	netif_napi_add(dev, &queue->napi, netfront_poll);
 	return 0;
 }
@@ -259,7 +268,7 @@ int netfront_napi_add(struct netfront_queue *queue)
 /* After the poller was disabled and every page came back. */
 void netfront_napi_del(struct netfront_queue *queue)
 {
-	del_timer_sync(&queue->refill_timer);
+	del_timer_sync(&queue->again_timer);
 	netif_napi_del(&queue->napi);
 	page_pool_destroy(queue->pool);
 	queue->pool = NULL;

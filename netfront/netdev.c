@@ -4,6 +4,7 @@
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
 #include <linux/skbuff.h>
+#include <net/sock.h>
 
 #include "netfront/netfront.h"
 
@@ -46,12 +47,48 @@ static struct xpv_offload offload_of(const struct sk_buff *skb)
 	return offload;
 }
 
+/*
+ * A socket that is charged for a packet until it is freed, by sock_wfree(), stops
+ * sending when its buffer is full of them, and that is the bound of a burst of
+ * datagrams. TCP bounds itself: what it has sent is freed at once, as is what no
+ * socket sent.
+ */
+static struct xpv_netfront_sender sender_of(struct sk_buff *skb)
+{
+	struct xpv_netfront_sender sender = { NULL };
+
+	if (skb->destructor == sock_wfree) {
+		sender.packet = skb;
+		sender.pressed = !sock_writeable(skb->sk);
+	}
+	return sender;
+}
+
+static void free_sent(struct sk_buff *skb)
+{
+	if (unlikely(irqs_disabled() || !in_softirq())) /* netpoll; a connection ends */
+		dev_consume_skb_any(skb);
+	else
+		napi_consume_skb(skb, 1); /* softirqs are off: frees in bulk */
+}
+
+void xpv_netfront_os_tx_done(struct xpv_netfront_os *os, uint32_t index,
+			     uint32_t count, void *const *packets)
+{
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		free_sent(packets[i]);
+}
+
 static netdev_tx_t netfront_start_xmit(struct sk_buff *skb,
 				       struct net_device *dev)
 {
 	struct xpv_netfront_os *nf = netdev_priv(dev);
 	u16 index = skb_get_queue_mapping(skb);
-	struct xpv_netfront_queue *core = nf->queues[index].core;
+	struct netfront_queue *queue = &nf->queues[index];
+	struct xpv_netfront_queue *core = queue->core;
+	struct xpv_netfront_sender sender;
 	struct xpv_bytes runs[MAX_SKB_FRAGS + 1];
 	u32 result;
 
@@ -61,16 +98,17 @@ static netdev_tx_t netfront_start_xmit(struct sk_buff *skb,
 		return NETDEV_TX_OK;
 	}
 	skb_tx_timestamp(skb);
+	sender = sender_of(skb);
 	result = xpv_netfront_tx(core, runs, flatten(skb, runs), skb->len,
-				 offload_of(skb), netdev_xmit_more());
+				 offload_of(skb), sender, netdev_xmit_more());
 	if (unlikely(result & XPV_NETFRONT_TX_STOP))
 		netif_tx_stop_queue(netdev_get_tx_queue(dev, index));
 	if (unlikely(result & XPV_NETFRONT_TX_DROPPED))
 		dev_kfree_skb_any(skb);
-	else if (unlikely(irqs_disabled())) /* netpoll */
-		dev_consume_skb_any(skb);
+	else if (sender.packet)
+		netfront_napi_again(queue);
 	else
-		napi_consume_skb(skb, 1); /* softirqs are off: frees in bulk */
+		free_sent(skb);
 	return NETDEV_TX_OK;
 }
 

@@ -18,7 +18,7 @@ struct netfront_queue {
 	struct xpv_netfront_os *nf;
 	struct page_pool *pool;
 	struct napi_struct napi;
-	struct timer_list refill_timer;
+	struct timer_list again_timer;
 	u16 index;
 };
 
@@ -53,6 +53,8 @@ void netfront_netdev_free(struct net_device *netdev);
 int netfront_napi_add(struct netfront_queue *queue);
 void netfront_napi_del(struct netfront_queue *queue);
 void netfront_napi_kick(struct netfront_queue *queue);
+/* Poll within AGAIN, if nothing else does. */
+void netfront_napi_again(struct netfront_queue *queue);
 
 /* debugfs.c */
 void netfront_debugfs_init(void);

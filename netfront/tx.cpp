@@ -39,13 +39,22 @@ void Tx::close() noexcept {
         }
         pages_[id] = nullptr;
     }
+    for (void*& packet : packets_) {
+        if (packet == nullptr)
+            continue;
+        done_[done_count_++] = packet;
+        packet = nullptr;
+        if (done_count_ == XPV_NETFRONT_BATCH)
+            hand_back();
+    }
+    hand_back();
     buffers_ = 0;
     refs_.release();
     page_ = Grant{};
 }
 
 uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offload,
-                  bool more) noexcept {
+                  xpv_netfront_sender sender, bool more) noexcept {
     Device& device = queue_.device();
     xpv_netfront_counters& counters = device.counters(queue_.index());
     const uint32_t count = (total + page_mask) / page_size;
@@ -62,6 +71,10 @@ uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offloa
     }
     copy(runs, ids);
     put_slots(ids, count, total, offload);
+    if (sender.packet != nullptr) {
+        packets_[ids[0]] = sender.packet;
+        store_once(&held_, held_ + 1);
+    }
     ++counters.tx_packets;
     counters.tx_bytes += total;
     counters.tx_slots += slots;
@@ -74,10 +87,14 @@ uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offloa
     const bool stop = full();
     if (!more || stop)
         publish();
+    const bool press = sender.pressed && !pressed_;
+    pressed_ = pressed_ || sender.pressed;
     if (stop && !wait_for_room()) {
         ++counters.tx_stops;
         return XPV_NETFRONT_TX_STOP;
     }
+    if (press || (stop && pressed_)) // the wait has moved the event
+        ask_for_senders();
     return XPV_NETFRONT_TX_SENT;
 }
 
@@ -148,8 +165,6 @@ void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
     if (count > 1)
         request.flags |= NETTXF_more_data;
     ring_.put(request);
-    weights_[ids[0]] = static_cast<uint16_t>(weight_of(total));
-    weight_ += weight_of(total);
     if (gso) {
         ring_.put(net::gso_extra(offload.gso, offload.gso_size, false));
         ++extras_;
@@ -173,67 +188,81 @@ void Tx::publish() noexcept {
 
 // Take back every slot that the backend answered: how many.
 uint32_t Tx::reap() noexcept {
-    Device& device = queue_.device();
     const Result<uint32_t> pending = ring_.pending();
     if (!pending.ok()) [[unlikely]] {
-        device.fail(queue_.index(), "more transmit responses than requests, in flight",
-                    ring_.in_flight());
+        queue_.device().fail(queue_.index(), "more transmit responses than requests, in flight",
+                             ring_.in_flight());
         return 0;
     }
-    uint32_t errors = 0;
-    for (uint32_t i = 0; i < pending.value(); ++i) {
-        const TxResponse response = ring_.take();
-        if (response.status == NETIF_RSP_NULL) {
-            if (extras_ == 0) [[unlikely]] {
-                device.fail(queue_.index(), "a null response without an extra, id", response.id);
-                return i;
-            }
-            --extras_;
-            continue;
+    uint32_t taken = 0;
+    while (taken < pending.value() && take_response())
+        ++taken;
+    found_ = found_ || taken > 0;
+    hand_back();
+    return taken;
+}
+
+// False: it is one that no backend may send.
+bool Tx::take_response() noexcept {
+    Device& device = queue_.device();
+    const TxResponse response = ring_.take();
+    if (response.status == NETIF_RSP_NULL) {
+        if (extras_ == 0) [[unlikely]] {
+            device.fail(queue_.index(), "a null response without an extra, id", response.id);
+            return false;
         }
-        if (!ids_.give(response.id).ok()) [[unlikely]] {
-            device.fail(queue_.index(), "a transmit response for no request, id", response.id);
-            return i;
-        }
-        weight_ -= weights_[response.id];
-        weights_[response.id] = 0;
-        errors += response.status != NETIF_RSP_OKAY;
+        --extras_;
+        return true;
     }
-    device.counters(queue_.index()).tx_errors += errors;
-    return pending.value();
+    if (!ids_.give(response.id).ok()) [[unlikely]] {
+        device.fail(queue_.index(), "a transmit response for no request, id", response.id);
+        return false;
+    }
+    if (response.status != NETIF_RSP_OKAY) [[unlikely]]
+        ++device.counters(queue_.index()).tx_errors;
+    if (void*& packet = packets_[response.id]; packet != nullptr) {
+        done_[done_count_++] = packet;
+        packet = nullptr;
+        if (done_count_ == XPV_NETFRONT_BATCH)
+            hand_back();
+    }
+    return true;
 }
 
-bool Tx::full() const noexcept {
-    return ring_.free() < tx_keep_free || weight_ >= queue_.device().settings().tx_weight;
-}
-
-// Responses that a stopped queue waits for; more, if these turn out to be light.
-uint32_t Tx::lacking() const noexcept {
-    const uint32_t slots = ring_.free() < wake_at ? wake_at - ring_.free() : 0;
-    const uint32_t most = queue_.device().settings().tx_weight / 4;
-    if (weight_ <= most)
-        return slots;
-    return max(slots, (ring_.in_flight() * (weight_ - most) + weight_ - 1) / weight_);
+void Tx::hand_back() noexcept {
+    if (done_count_ == 0)
+        return;
+    store_once(&held_, held_ - done_count_);
+    xpv_netfront_os_tx_done(queue_.device().os(), queue_.index(), done_count_, done_);
+    done_count_ = 0;
 }
 
 // Everything is published and there is no room. True: there is again. False: an
 // event is due when there may be.
 bool Tx::wait_for_room() noexcept {
     while (!queue_.device().broken()) {
-        if (!ring_.arm(lacking())) {
+        if (ring_.free() >= wake_at)
+            return true;
+        if (!ring_.arm(wake_at - ring_.free())) {
             __atomic_store_n(&stopped_, true, __ATOMIC_RELAXED);
             return false;
         }
         // They came while we armed: each turn takes at least one, or fails.
         reap();
-        if (lacking() == 0)
-            return true;
     }
     return false;
 }
 
+// Half of what is in flight keeps the backend busy while they send more.
+void Tx::ask_for_senders() noexcept {
+    while (held_ > 0 && !queue_.device().broken())
+        if (!ring_.arm(ring_.in_flight() / 2 + 1) || reap() == 0)
+            break;
+    pressed_ = held_ > 0;
+}
+
 bool Tx::due() const noexcept {
-    return __atomic_load_n(&stopped_, __ATOMIC_RELAXED) ||
+    return __atomic_load_n(&stopped_, __ATOMIC_RELAXED) || load_once(&held_) > 0 ||
            (queue_.split() && queue_.tx_channel().owes_eoi());
 }
 
@@ -241,19 +270,19 @@ bool Tx::poll() noexcept {
     Device& device = queue_.device();
     if (device.broken())
         return false; // and no EOI: the backend has nothing more to say
-    bool wake = false;
-    const uint32_t found = reap();
-    if (stopped_ && !device.broken()) {
-        wake = lacking() == 0 || wait_for_room();
-        if (wake)
-            __atomic_store_n(&stopped_, false, __ATOMIC_RELAXED);
-    }
+    reap();
+    const bool wake = stopped_ && wait_for_room();
+    if (wake)
+        __atomic_store_n(&stopped_, false, __ATOMIC_RELAXED);
+    if (pressed_ && !stopped_)
+        ask_for_senders();
     if (device.broken())
         return false;
     if (queue_.split())
-        queue_.tx_channel().done(found > 0);
-    else if (found > 0)
+        queue_.tx_channel().done(found_);
+    else if (found_)
         queue_.rx.found_work();
+    found_ = false;
     return wake;
 }
 

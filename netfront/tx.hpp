@@ -5,9 +5,9 @@
 // stay granted while we are connected. So no packet ever waits for the backend, no
 // grant table operation falls due for it, and the backend sees no byte that was
 // not sent to it. Responses only give ids and slots back; they are looked at when
-// slots run low, and no event is asked for unless the queue had to stop. It stops at
-// tx_weight, too: a copied packet no longer counts against its socket, and a ring full
-// of packets in one burst is more than the socket at the other end takes.
+// slots run low, and no event is asked for unless the queue had to stop, or a sender
+// is pressed: one who is charged for his packets until the backend has them, and so
+// bounds his bursts himself instead of filling queues.
 #pragma once
 
 #include "core/grant.hpp"
@@ -37,7 +37,7 @@ public:
 
     // What xpv_netfront_tx() says. total is the sum of the runs.
     uint32_t send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offload,
-                  bool more) noexcept;
+                  xpv_netfront_sender sender, bool more) noexcept;
     bool due() const noexcept;
     bool poll() noexcept;
 
@@ -48,15 +48,9 @@ private:
     // Slots between two looks at the responses: it bounds the buffers in turn, and
     // so the memory that a steady stream touches.
     static constexpr uint32_t reap_every = 32;
-    // A stopped queue starts again when this many slots are free, and three quarters
-    // of the weight gone that may be out: the rest keeps the backend busy meanwhile.
+    // A stopped queue starts again when this many slots are free: the rest keeps the
+    // backend busy meanwhile.
     static constexpr uint32_t wake_at = net::ring_slots / 2;
-    // Of a packet: about what a socket is charged for it. TCP minds its window itself,
-    // so that what it has segmented weighs as one segment.
-    static constexpr uint32_t overhead = 640;
-    static constexpr uint32_t weight_of(uint32_t total) noexcept {
-        return min(total, net::ethernet_header + 1500) + overhead;
-    }
 
     bool take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count) noexcept;
     bool prepare(uint32_t id) noexcept;
@@ -65,19 +59,25 @@ private:
                    xpv_offload offload) noexcept;
     void publish() noexcept;
     uint32_t reap() noexcept;
-    bool full() const noexcept;
-    uint32_t lacking() const noexcept;
+    bool take_response() noexcept;
+    void hand_back() noexcept;
+    bool full() const noexcept { return ring_.free() < tx_keep_free; }
     bool wait_for_room() noexcept;
+    void ask_for_senders() noexcept;
 
     Queue& queue_;
     FrontRing<netif_tx_sring> ring_;
     bool stopped_ = false;
+    bool pressed_ = false; // an event is due at half of what is in flight, or wait_for_room's
+    bool found_ = false;   // responses since the last EOI
+    uint32_t held_ = 0;    // packets whose senders wait
+    uint32_t done_count_ = 0;
     uint32_t reap_at_ = 0; // request index at which responses are looked at next
-    uint32_t weight_ = 0;  // of the packets in flight
     uint32_t extras_ = 0;  // slots in flight that hold an extra and no id
     uint32_t buffers_ = 0; // granted
     IdPool<net::ring_slots> ids_;
-    uint16_t weights_[net::ring_slots] = {}; // of the packets whose first slots the ids are
+    void* packets_[net::ring_slots] = {}; // that senders wait for, by their first slots' ids
+    void* done_[XPV_NETFRONT_BATCH];      // to be handed back
     GrantRefs refs_;
     xpv_page* pages_[net::ring_slots] = {};
     uint8_t* bytes_[net::ring_slots] = {}; // of pages_, which stay where they are
