@@ -8,6 +8,7 @@
 #include <xen/page.h>
 
 #include "netback/netback.h"
+#include "shim/skb.h"
 
 /* Rooms for a head, which may lie across a page boundary. */
 static void add_head_rooms(struct xpv_netback_tx_packet *p, void *data)
@@ -28,7 +29,7 @@ static void add_head_rooms(struct xpv_netback_tx_packet *p, void *data)
 static struct sk_buff *make_room(struct xpv_vif_queue *queue,
 				 struct xpv_netback_tx_packet *p)
 {
-	struct sk_buff *skb = napi_alloc_skb(&queue->tx_napi, p->head);
+	struct sk_buff *skb = xpv_napi_alloc_skb(&queue->tx_napi, p->head);
 	struct page *page;
 	u32 i;
 

@@ -12,6 +12,7 @@
 #endif
 
 #include "netfront/netfront.h"
+#include "shim/skb.h"
 
 #define PULL 128 /* bytes of a packet's head that are copied: all headers */
 /* When to poll though no event came: for pages, and for senders who are not pressed. */
@@ -77,7 +78,7 @@ static const void *bytes_of(const struct xpv_netfront_piece *piece)
 static struct sk_buff *copied_skb(struct netfront_queue *queue,
 				  const struct xpv_netfront_packet *packet)
 {
-	struct sk_buff *skb = napi_alloc_skb(&queue->napi, packet->length);
+	struct sk_buff *skb = xpv_napi_alloc_skb(&queue->napi, packet->length);
 	u32 i;
 
 	if (unlikely(!skb))
@@ -101,7 +102,7 @@ static struct sk_buff *flipped_skb(struct netfront_queue *queue,
 		pull += piece[i].length;
 	if (!pull)
 		pull = min_t(u32, piece->length, PULL);
-	skb = napi_alloc_skb(&queue->napi, pull);
+	skb = xpv_napi_alloc_skb(&queue->napi, pull);
 	if (unlikely(!skb)) {
 		for (i = 0; i < packet->pieces; i++)
 			put_piece(queue, &piece[i]);
