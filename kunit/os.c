@@ -23,8 +23,8 @@ void xpv_test_free(void *memory)
 	kvfree(memory);
 }
 
-void xpv_test_format(char *text, size_t size, const char *format,
-		     __builtin_va_list arguments)
+__printf(3, 0) void xpv_test_format(char *text, size_t size, const char *format,
+				    __builtin_va_list arguments)
 {
 	vsnprintf(text, size, format, arguments);
 }
