@@ -143,6 +143,8 @@ def drivers(name):
     """Say which drivers were under test, and that they are the ones asked for."""
     front = guest(name, "ethtool -i eth0").splitlines()[0]
     back = run(f"ethtool -i {vif(name)}").splitlines()[0]
+    queues = guest(name, "ls -d /sys/class/net/eth0/queues/tx-*").split()
+    check(len(queues) == 2, f"{len(queues)} transmit queues, not 2")
     print(f"# {name}: front {front}, back {back}, kernel {guest(name, 'uname -r').strip()}")
 
 
