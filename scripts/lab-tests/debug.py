@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""The debug kernel (KASAN, lockdep, sleep-in-atomic checks) at both ends: traffic,
-drivers coming and going, and the KUnit suites inside a guest. Any splat fails
-the run; kmemleak is asked at the end where it is there."""
+"""The debug kernel (lockdep, sleep-in-atomic checks, KASAN in the PVH guest) at both
+ends: traffic, drivers coming and going, and the KUnit suites inside the PVH guest.
+Any splat fails the run; kmemleak is asked at the end where it is there. Guests: g1
+is PV, g2 PVH."""
 
 import os
 import re
@@ -11,6 +12,10 @@ from labtest import (Report, address, check, guest, guest_start, guests, online,
                      wait_for)
 
 MODULES = "/lib/modules/xpv"
+
+
+def kasan(name):
+    check("KernelAddressSanitizer initialized" in guest(name, "dmesg"), "KASAN is not in effect")
 
 
 def traffic(name):
@@ -53,8 +58,7 @@ def kunit(name):
 
 
 def memory_leaks(where):
-    if not os.path.exists("/sys/kernel/debug/kmemleak"):
-        return
+    where("[ -e /sys/kernel/debug/kmemleak ] || mount -t debugfs none /sys/kernel/debug")
     for _ in range(2):  # the second scan sees what the first one only suspected
         where("echo scan > /sys/kernel/debug/kmemleak; sleep 6")
     found = where("cat /sys/kernel/debug/kmemleak")
@@ -66,11 +70,15 @@ def main():
     names = guests()
     for name in names:
         report.test(f"{name}: is on line", online, name)
-    report.test("traffic", traffic, names[0])
-    report.test("rmmod and insmod of netfront", front_reload, names[0])
+    report.test("KASAN is in effect", kasan, names[1])
+    for name in names:
+        report.test(f"{name}: traffic", traffic, name)
+        report.test(f"{name}: rmmod and insmod of netfront", front_reload, name)
     report.test("rmmod and insmod of netback", back_reload, names)
     report.test("KUnit suites in a guest", kunit, names[1])
     report.test("kmemleak in dom0", memory_leaks, run)
+    for name in names:
+        report.test(f"{name}: kmemleak", memory_leaks, lambda command, name=name: guest(name, command))
     report.finish()
 
 
