@@ -131,7 +131,7 @@ class Case:
         self.calls = {" ".join(call): calls[call] / packets for call in CALLS if calls[call]}
         self.domains = {domain: sum(n for (where, _), n in self.functions.items() if where == domain)
                         for domain in DOMAINS}
-        self.idle = said["seconds"] * 1e9 / packets - sum(self.domains.values())
+        self.idle = max(0, said["seconds"] * 1e9 / packets - sum(self.domains.values()))
 
     def modules(self, names):
         return sum(n for (_, name), n in self.functions.items() if name.endswith(names))
