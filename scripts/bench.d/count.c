@@ -38,7 +38,7 @@ void *qemu_plugin_insn_haddr(const struct qemu_plugin_insn *insn);
 #define MARK "\x0f\x1f\x80xpv" /* nopl disp32(%rax), disp32 is "xpv" and a digit */
 #define MARK_SIZE 7
 #define START '1'
-#define BLOCKS_SHIFT 23 /* four times what a run with two stacks has */
+#define BLOCKS_SHIFT 23 /* a boot and ten cases of one stack fill 1.5 million */
 #define BLOCKS (1u << BLOCKS_SHIFT)
 
 /* account.py reads both. */
