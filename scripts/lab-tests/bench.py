@@ -139,7 +139,7 @@ def counted(stack, name, body, turn):
     if trace.lost:
         raise Failed(f"{trace.lost} trace records were lost: the buffer of "
                      f"{hypercalls.PAGES} pages is too small for {name}")
-    for what in ("notifications", "grant-calls", "grant-ops"):
+    for what in ("notifications", "grant-ops"):
         emit(stack, f"{name}/{what}-per-packet", "1/packet", counts[what] / packets, turn)
 
 
