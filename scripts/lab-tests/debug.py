@@ -48,7 +48,7 @@ def back_reload(names):
 def kunit(name):
     if not guest(name, f"ls {MODULES}/xpv-kunit.ko", ok=False).startswith(MODULES):
         check(False, "xpv-kunit.ko was not handed to the guest")
-    guest(name, f"insmod {MODULES}/xpv-kunit.ko")
+    guest(name, f"insmod {MODULES}/xpv-kunit.ko", timeout=900)  # every access is checked
     log = guest(name, "dmesg")
     passed = len(re.findall(r"^\S*.*\] +ok \d+ ", log, re.M))
     failed = re.findall(r".*not ok \d+ .*", log)
