@@ -15,7 +15,7 @@ struct xpv_pvlock_knobs xpv_pvlock_live_knobs = {
 	.spin_limit = 2048,
 	.yield_limit = 1,
 	.turn_limit = 4096,
-	.turn_us = 2000,
+	.turn_us = 500,
 	.adaptive = 1,
 };
 u32 xpv_pvlock_timeout_ms = 10000;
@@ -29,7 +29,7 @@ XPV_PARAM(yield_limit, xpv_pvlock_live_knobs.yield_limit, 0, 1000, 0644,
 XPV_PARAM(turn_limit, xpv_pvlock_live_knobs.turn_limit, 0, 1000000, 0644,
 	  "Times that a CPU overtakes a queue, then it queues, 0..1000000 (4096)");
 XPV_PARAM(turn_us, xpv_pvlock_live_knobs.turn_us, 0, 1000000, 0644,
-	  "Microseconds after which such a CPU queues, 0: no such limit; 0..1000000 (2000)");
+	  "Microseconds after which such a CPU queues, 0: no such limit; 0..1000000 (500)");
 XPV_PARAM(adaptive, xpv_pvlock_live_knobs.adaptive, 0, 1, 0644,
 	  "Stop spinning for a vCPU that does not run, 0 or 1 (1)");
 XPV_PARAM(timeout_ms, xpv_pvlock_timeout_ms, 100, 600000, 0644,
