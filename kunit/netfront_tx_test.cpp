@@ -353,6 +353,26 @@ TEST(netfront_tx_answers_while_it_stops) {
     vif.world.events.on_notify(nullptr, nullptr);
 }
 
+// An event is no spurious one because the transmitter took its responses first.
+TEST(netfront_tx_sends_before_it_polls) {
+    Vif vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
+    CHECK_EQ(send(vif, bytes, 60), sent);
+    wire.serve_tx();
+    poll_tx(vif);
+    const uint32_t before = channel->raised;
+    CHECK_EQ(send_held(vif, bytes, 60, 1, true), sent);
+    wire.serve_tx();
+    CHECK_EQ(channel->raised, before + 1);
+    for (uint32_t i = 0; i < 40; ++i)
+        CHECK_EQ(send(vif, bytes, 60), sent);
+    CHECK_EQ(vif.os.held.outstanding(), 0u); // taken on the way
+    CHECK(!poll_tx(vif));
+    CHECK_EQ(channel->spurious, 0u);
+}
+
 // Asked for half; then the ring is full, and its own question is answered at once, by
 // fewer than half: what was asked for first is asked for again.
 TEST(netfront_tx_asks_again_after_it_nearly_stopped) {
