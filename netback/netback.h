@@ -16,6 +16,7 @@
 #include "shim/shim.h"
 
 struct dentry;
+struct page_pool;
 
 /* What only the shim sees happen; u64 only, ethtool -S takes them by offset. */
 struct xpv_vif_counters {
@@ -25,6 +26,9 @@ struct xpv_vif_counters {
 	u64 rx_expired;	   /* the guest posted no buffers for too long */
 	u64 rx_shapeless;  /* in too many pieces, and no memory to mend it */
 };
+
+/* Pages that a queue keeps for packets from the guest: a ring full of slots. */
+#define XPV_VIF_TX_PAGES 256
 
 /* Guest-RX pieces for one batch of packets. */
 #define XPV_VIF_PIECES (16 * XPV_NETBACK_RX_PIECES)
@@ -36,7 +40,8 @@ struct xpv_vif_queue {
 	struct xpv_vif_counters counters;
 
 	struct napi_struct tx_napi;
-	struct xpv_vif_zerocopy *zerocopy; /* NULL: all is copied */
+	struct page_pool *tx_heads, *tx_pages; /* for what is copied */
+	struct xpv_vif_zerocopy *zerocopy;     /* NULL: all is copied */
 	struct sk_buff *tx_skbs[XPV_NETBACK_BATCH];
 	struct xpv_netback_tx_packet tx_packets[XPV_NETBACK_BATCH];
 

@@ -7,6 +7,7 @@
 #include <linux/slab.h>
 
 #include "netback/netback.h"
+#include "shim/page_pool.h"
 
 /* ---- pollers: rtnl is held ---------------------------------------------- */
 
@@ -65,15 +66,21 @@ static struct xpv_vif_queue *queue_create(struct xpv_vif *vif, u32 index,
 					  struct xpv_netback_map *map)
 {
 	struct xpv_vif_queue *queue = kvzalloc(sizeof(*queue), GFP_KERNEL);
+	struct device *parent = vif->dev->dev.parent;
 
 	if (!queue)
 		return NULL;
+	queue->tx_heads = xpv_page_pool_create(
+		parent, XPV_VIF_TX_PAGES, PP_FLAG_PAGE_FRAG);
+	if (IS_ERR(queue->tx_heads))
+		goto no_heads;
+	queue->tx_pages = xpv_page_pool_create(parent, XPV_VIF_TX_PAGES, 0);
+	if (IS_ERR(queue->tx_pages))
+		goto no_pages;
 	if (map) {
 		queue->zerocopy = xpv_vif_zerocopy_create(queue, map);
-		if (!queue->zerocopy) {
-			kvfree(queue);
-			return NULL;
-		}
+		if (!queue->zerocopy)
+			goto no_zerocopy;
 	}
 	queue->vif = vif;
 	queue->core = core;
@@ -82,6 +89,14 @@ static struct xpv_vif_queue *queue_create(struct xpv_vif *vif, u32 index,
 	netif_napi_add(vif->dev, &queue->tx_napi, xpv_vif_tx_poll);
 	netif_napi_add(vif->dev, &queue->rx_napi, xpv_vif_rx_poll);
 	return queue;
+
+no_zerocopy:
+	page_pool_destroy(queue->tx_pages);
+no_pages:
+	page_pool_destroy(queue->tx_heads);
+no_heads:
+	kvfree(queue);
+	return NULL;
 }
 
 static void queue_free(struct xpv_vif_queue *queue)
@@ -89,6 +104,9 @@ static void queue_free(struct xpv_vif_queue *queue)
 	xpv_vif_rx_purge(queue); /* what was sent while the device was down */
 	netif_napi_del(&queue->tx_napi);
 	netif_napi_del(&queue->rx_napi);
+	/* Gone when their last page is back. */
+	page_pool_destroy(queue->tx_heads);
+	page_pool_destroy(queue->tx_pages);
 	kvfree(queue);
 }
 

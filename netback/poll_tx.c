@@ -8,37 +8,29 @@
 #include <xen/page.h>
 
 #include "netback/netback.h"
-#include "shim/skb.h"
-
-/* Rooms for a head, which may lie across a page boundary. */
-static void add_head_rooms(struct xpv_netback_tx_packet *p, void *data)
-{
-	u32 offset = offset_in_page(data);
-	u32 first = min_t(u32, p->head, PAGE_SIZE - offset);
-
-	p->room[p->rooms++] = (struct xpv_netback_room){
-		.gfn = virt_to_gfn(data), .offset = offset, .length = first
-	};
-	if (first < p->head)
-		p->room[p->rooms++] = (struct xpv_netback_room){
-			.gfn = virt_to_gfn(data + first),
-			.length = p->head - first
-		};
-}
+#include "shim/page_pool.h"
 
 static struct sk_buff *make_room(struct xpv_vif_queue *queue,
 				 struct xpv_netback_tx_packet *p)
 {
-	struct sk_buff *skb = xpv_napi_alloc_skb(&queue->tx_napi, p->head);
+	struct sk_buff *skb = xpv_page_pool_skb(queue->tx_heads, &queue->tx_napi,
+						p->head);
 	struct page *page;
+	void *head;
 	u32 i;
 
+	BUILD_BUG_ON(XPV_NETBACK_TX_HEAD_MAX > XPV_POOL_HEAD); /* in one page */
 	p->rooms = 0;
 	if (unlikely(!skb))
 		return NULL;
-	add_head_rooms(p, __skb_put(skb, p->head));
+	head = __skb_put(skb, p->head);
+	p->room[p->rooms++] = (struct xpv_netback_room){
+		.gfn = virt_to_gfn(head),
+		.offset = offset_in_page(head),
+		.length = p->head
+	};
 	for (i = 0; i < p->pages; i++) {
-		page = dev_alloc_page();
+		page = page_pool_dev_alloc_pages(queue->tx_pages);
 		if (unlikely(!page)) {
 			p->rooms = 0;
 			kfree_skb(skb);

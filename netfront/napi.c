@@ -3,16 +3,10 @@
 #include <linux/etherdevice.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
-#include <linux/version.h>
 #include <net/checksum.h>
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
-#include <net/page_pool/helpers.h>
-#else
-#include <net/page_pool.h>
-#endif
 
 #include "netfront/netfront.h"
-#include "shim/skb.h"
+#include "shim/page_pool.h"
 
 #define PULL 128 /* bytes of a packet's head that are copied: all headers */
 /* When to poll though no event came: for pages, and for senders who are not pressed. */
@@ -78,7 +72,8 @@ static const void *bytes_of(const struct xpv_netfront_piece *piece)
 static struct sk_buff *copied_skb(struct netfront_queue *queue,
 				  const struct xpv_netfront_packet *packet)
 {
-	struct sk_buff *skb = xpv_napi_alloc_skb(&queue->napi, packet->length);
+	struct sk_buff *skb = xpv_page_pool_skb(queue->heads, &queue->napi,
+						packet->length);
 	u32 i;
 
 	if (unlikely(!skb))
@@ -102,7 +97,7 @@ static struct sk_buff *flipped_skb(struct netfront_queue *queue,
 		pull += piece[i].length;
 	if (!pull)
 		pull = min_t(u32, piece->length, PULL);
-	skb = xpv_napi_alloc_skb(&queue->napi, pull);
+	skb = xpv_page_pool_skb(queue->heads, &queue->napi, pull);
 	if (unlikely(!skb)) {
 		for (i = 0; i < packet->pieces; i++)
 			put_piece(queue, &piece[i]);
@@ -251,15 +246,18 @@ static void again(struct timer_list *timer)
 int netfront_napi_add(struct netfront_queue *queue)
 {
 	struct net_device *dev = queue->nf->netdev;
-	struct page_pool_params params = {
-		.pool_size = XPV_NETFRONT_RING,
-		.nid = NUMA_NO_NODE,
-		.dev = dev->dev.parent,
-	};
-	struct page_pool *pool = page_pool_create(&params);
+	struct device *parent = dev->dev.parent;
+	struct page_pool *heads, *pool;
 
-	if (IS_ERR(pool))
+	heads = xpv_page_pool_create(parent, XPV_NETFRONT_RING, PP_FLAG_PAGE_FRAG);
+	if (IS_ERR(heads))
+		return PTR_ERR(heads);
+	pool = xpv_page_pool_create(parent, XPV_NETFRONT_RING, 0);
+	if (IS_ERR(pool)) {
+		page_pool_destroy(heads);
 		return PTR_ERR(pool);
+	}
+	queue->heads = heads;
 	queue->pool = pool;
 	timer_setup(&queue->again_timer, again, 0);
 	netif_napi_add(dev, &queue->napi, netfront_poll);
@@ -271,6 +269,7 @@ void netfront_napi_del(struct netfront_queue *queue)
 {
 	del_timer_sync(&queue->again_timer);
 	netif_napi_del(&queue->napi);
+	page_pool_destroy(queue->heads);
 	page_pool_destroy(queue->pool);
-	queue->pool = NULL;
+	queue->heads = queue->pool = NULL;
 }

@@ -16,7 +16,8 @@ struct page_pool;
 struct netfront_queue {
 	struct xpv_netfront_queue *core; /* NULL while not connected */
 	struct xpv_netfront_os *nf;
-	struct page_pool *pool;
+	struct page_pool *heads; /* of packets; no backend sees it */
+	struct page_pool *pool;	 /* granted */
 	struct napi_struct napi;
 	struct timer_list again_timer;
 	u16 index;
