@@ -24,7 +24,8 @@
 namespace xpv {
 
 // Grants, rings and copies count in 4 KiB whatever the kernel's page size.
-inline constexpr uint32_t page_size = 4096;
+inline constexpr uint32_t page_shift = 12;
+inline constexpr uint32_t page_size = 1u << page_shift;
 inline constexpr uint32_t page_mask = page_size - 1;
 
 } // namespace xpv

@@ -363,7 +363,7 @@ TEST(netfront_connect_does_not_retry_what_is_not_offered) {
 // Queues that cannot be made are done without.
 TEST(netfront_connect_with_fewer_queues) {
     Vif vif{4};
-    vif.world.grants.capacity = 1200; // each queue takes 514
+    vif.world.grants.capacity = 1400; // each queue takes 658
     CHECK(vif.connect());
     CHECK_EQ(vif.os.queues, 2u);
     CHECK_EQ(vif.node("multi-queue-num-queues"), 2u);

@@ -415,77 +415,6 @@ TEST(netfront_tx_stops_within_a_batch) {
     CHECK(poll_tx(vif));
 }
 
-// A steady stream stays in few pages.
-TEST(netfront_tx_reuses_buffers) {
-    Vif vif;
-    CHECK(vif.connect());
-    Wire wire{vif};
-    for (uint32_t i = 0; i < 5000; ++i) {
-        CHECK_EQ(send(vif, bytes, 1514), sent);
-        wire.serve_tx();
-    }
-    CHECK(vif.counters().tx_buffers <= 64);
-    const uint32_t grants = vif.world.account.calls(Call::Grant);
-    for (uint32_t i = 0; i < 5000; ++i) {
-        CHECK_EQ(send(vif, bytes, 1514), sent);
-        wire.serve_tx();
-    }
-    CHECK_EQ(vif.world.account.calls(Call::Grant), grants);
-    CHECK_EQ(vif.world.account.calls(Call::End), 0u);
-    CHECK_EQ(vif.counters().tx_packets, 10000u);
-    CHECK_EQ(vif.counters().tx_bytes, 15140000u);
-}
-
-// XSA-403: no byte in a granted page but what was sent to this backend.
-TEST(netfront_tx_shows_only_packets) {
-    Vif vif;
-    CHECK(vif.connect());
-    Wire wire{vif};
-    constexpr uint8_t secret = 0xa7;
-    __builtin_memset(bytes, secret, sizeof(bytes));
-    __builtin_memset(bytes + 100, 1, 5000); // the packet, amid other things
-    for (uint32_t i = 0; i < 60; ++i)
-        CHECK_EQ(send(vif, bytes + 100, 60 + i * 80), sent);
-    uint32_t leaked = 0;
-    uint32_t pages = 0;
-    for (; wire.tx.requests() > 0; ++pages) {
-        const xpv_page* page = vif.world.grants.page(wire.tx.take<net::TxRequest>().gref);
-        for (uint32_t i = 0; i < 4096; ++i)
-            leaked += page->bytes[i] != 0 && page->bytes[i] != 1;
-    }
-    CHECK(pages > 60);
-    CHECK_EQ(leaked, 0u);
-}
-
-TEST(netfront_tx_without_memory) {
-    Vif vif;
-    CHECK(vif.connect());
-    Wire wire{vif};
-    fill(1);
-    uint32_t failures = 0;
-    for (uint32_t nth = 1; nth <= 16; ++nth) {
-        const auto drops = vif.counters().tx_drops;
-        vif.world.account.fail(Call::PageAlloc, nth);
-        const uint32_t result = send(vif, bytes, 65535);
-        const bool failed = vif.world.account.injected() > failures;
-        failures += failed;
-        vif.world.account.fail_nothing();
-        CHECK_EQ(result, failed ? dropped : sent);
-        CHECK_EQ(vif.counters().tx_drops, drops + failed);
-        wire.serve_tx();
-    }
-    CHECK(failures >= 4);
-    (void)poll_tx(vif);
-    xpv_netfront_view view;
-    CHECK(xpv_netfront_look(vif.device, 0, &view));
-    CHECK_EQ(view.tx.in_flight, 0u); // ids
-    CHECK_EQ(send(vif, bytes, 65535), sent);
-    for (uint32_t i = 0; i < 500; ++i) {
-        wire.serve_tx();
-        CHECK_EQ(send(vif, bytes, 65535), sent); // no id was lost
-    }
-}
-
 TEST(netfront_tx_error_answers) {
     Vif vif;
     CHECK(vif.connect());
@@ -501,27 +430,6 @@ TEST(netfront_tx_error_answers) {
         CHECK_EQ(send(vif, bytes, 60), sent); // they are looked at sometime
     CHECK_EQ(vif.counters().tx_errors, 10u);
     CHECK_EQ(vif.os.broken, 0u);
-}
-
-// The backend keeps pages mapped: on disconnecting exactly those are deferred.
-TEST(netfront_tx_pages_still_mapped) {
-    Vif vif;
-    CHECK(vif.connect());
-    Wire wire{vif};
-    for (uint32_t i = 0; i < 10; ++i)
-        CHECK_EQ(send(vif, bytes, 60), sent);
-    uint32_t held = 0;
-    while (wire.tx.requests() > 0) {
-        const auto request = wire.tx.take<net::TxRequest>();
-        if (request.id % 2 == 0) {
-            vif.world.grants.hold(request.gref);
-            ++held;
-        }
-    }
-    vif.os.on_wait = nullptr;
-    vif.remove();
-    CHECK_EQ(held, 5u);
-    CHECK_EQ(vif.world.account.deferred.outstanding(), held + 2); // and the rings
 }
 
 TEST(netfront_tx_shared_channel) {

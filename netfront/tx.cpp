@@ -12,7 +12,7 @@ using net::TxResponse;
 
 Result<void> Tx::open() noexcept {
     Device& device = queue_.device();
-    XPV_TRY(refs_.reserve(net::ring_slots));
+    XPV_TRY(refs_.reserve(TxRoom::pages));
     OwnedPage page;
     XPV_TRY_SET(page, OwnedPage::allocate(XPV_ALLOC_SLEEP));
     XPV_TRY_SET(page_, Grant::share(device.peer(), move(page), Access::ReadWrite));
@@ -24,20 +24,20 @@ Result<void> Tx::open() noexcept {
 void Tx::close() noexcept {
     xpv_netfront_counters& counters = queue_.device().counters(queue_.index());
     ring_.detach();
-    for (uint32_t id = 0; id < net::ring_slots; ++id) {
-        if (pages_[id] == nullptr)
+    for (uint32_t i = 0; i < TxRoom::pages; ++i) {
+        if (pages_[i] == nullptr)
             continue;
-        const uint32_t ref = refs_[id];
+        const uint32_t ref = refs_[i];
         bool ended = false;
         xpv_gnttab_end(1, &ref, &ended);
         if (ended) {
-            xpv_page_free(pages_[id]);
+            xpv_page_free(pages_[i]);
             ++counters.grants_ended;
         } else {
-            refs_.defer(id, pages_[id]);
+            refs_.defer(i, pages_[i]);
             ++counters.grants_deferred;
         }
-        pages_[id] = nullptr;
+        pages_[i] = nullptr;
     }
     for (void*& packet : packets_) {
         if (packet == nullptr)
@@ -60,16 +60,17 @@ uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offloa
     const uint32_t count = (total + page_mask) / page_size;
     const uint32_t slots = count + (offload.gso != XPV_GSO_NONE);
     const uint32_t most = device.features().sg ? max_tx_buffers : 1;
+    const TxRoom room{total};
     uint32_t ids[max_tx_buffers];
 
     if (device.broken() || total < net::ethernet_header || total > net::max_packet ||
-        count > most || slots > ring_.free() || !take_buffers(ids, count)) [[unlikely]] {
+        count > most || slots > ring_.free() || !take_buffers(ids, count, room)) [[unlikely]] {
         ++counters.tx_drops;
         if (!more && !device.broken() && ring_.unpublished() > 0)
             publish();
         return XPV_NETFRONT_TX_DROPPED;
     }
-    copy(runs, ids);
+    copy(runs, ids, room);
     put_slots(ids, count, total, offload);
     if (sender.packet != nullptr) {
         packets_[ids[0]] = sender.packet;
@@ -99,10 +100,11 @@ uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offloa
 }
 
 // Ids of count buffers that are there and granted: all of them or none.
-bool Tx::take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count) noexcept {
+bool Tx::take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count, TxRoom room) noexcept {
     for (uint32_t i = 0; i < count; ++i) {
         ids[i] = ids_.take();
-        if (ids[i] != ids_.none && (pages_[ids[i]] != nullptr || prepare(ids[i]))) [[likely]]
+        if (ids[i] != ids_.none &&
+            (pages_[room.page(ids[i])] != nullptr || prepare(room.page(ids[i])))) [[likely]]
             continue;
         for (uint32_t k = 0; k <= i; ++k)
             if (ids[k] != ids_.none)
@@ -112,36 +114,36 @@ bool Tx::take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count) noexcept 
     return true;
 }
 
-// First use of an id: its own zeroed page, granted for as long as we are connected.
-bool Tx::prepare(uint32_t id) noexcept {
+// First use of a page: zeroed, granted for as long as we are connected.
+bool Tx::prepare(uint32_t index) noexcept {
     Device& device = queue_.device();
     xpv_page* const page = xpv_page_alloc(XPV_ALLOC_ATOMIC);
     if (page == nullptr)
         return false;
-    const uint32_t ref = refs_[id];
+    const uint32_t ref = refs_[index];
     xpv_gnttab_grant(device.peer(), 1, &ref, &page, true);
-    pages_[id] = page;
-    bytes_[id] = static_cast<uint8_t*>(xpv_page_address(page));
+    pages_[index] = page;
+    bytes_[index] = static_cast<uint8_t*>(xpv_page_address(page));
     ++buffers_;
     ++device.counters(queue_.index()).tx_buffers;
     return true;
 }
 
-void Tx::copy(Span<const xpv_bytes> runs, const uint32_t* ids) const noexcept {
-    uint8_t* to = bytes_[*ids];
-    uint32_t room = page_size;
+void Tx::copy(Span<const xpv_bytes> runs, const uint32_t* ids, TxRoom room) const noexcept {
+    uint8_t* to = bytes_[room.page(*ids)] + room.offset(*ids);
+    uint32_t space = page_size; // for a packet that ends sooner, more than is needed
     for (const xpv_bytes& run : runs) {
         const auto* from = static_cast<const uint8_t*>(run.address);
         for (uint32_t left = run.length; left > 0;) {
-            if (room == 0) {
-                to = bytes_[*++ids];
-                room = page_size;
+            if (space == 0) {
+                to = bytes_[room.page(*++ids)];
+                space = page_size;
             }
-            const uint32_t part = min(left, room);
+            const uint32_t part = min(left, space);
             __builtin_memcpy(to, from, part);
             to += part;
             from += part;
-            room -= part;
+            space -= part;
             left -= part;
         }
     }
@@ -152,8 +154,10 @@ void Tx::copy(Span<const xpv_bytes> runs, const uint32_t* ids) const noexcept {
 void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
                    xpv_offload offload) noexcept {
     const bool gso = offload.gso != XPV_GSO_NONE;
+    const TxRoom room{total};
     TxRequest request{};
-    request.gref = refs_[ids[0]];
+    request.gref = refs_[room.page(ids[0])];
+    request.offset = static_cast<uint16_t>(room.offset(ids[0]));
     request.id = static_cast<uint16_t>(ids[0]);
     request.size = static_cast<uint16_t>(total);
     if (offload.csum == XPV_CSUM_BLANK)
@@ -171,7 +175,7 @@ void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
     }
     for (uint32_t i = 1; i < count; ++i) {
         const bool last = i + 1 == count;
-        request.gref = refs_[ids[i]];
+        request.gref = refs_[room.page(ids[i])];
         request.id = static_cast<uint16_t>(ids[i]);
         request.flags = last ? 0 : NETTXF_more_data;
         request.size = static_cast<uint16_t>(last ? total - i * page_size : page_size);
@@ -290,7 +294,7 @@ void Tx::look(xpv_netfront_ring_view& view) const noexcept {
     look_at(ring_, page_, queue_.tx_channel(), view);
     view.in_flight = ids_.in_use();
     view.buffers = buffers_;
-    view.bare = net::ring_slots - buffers_;
+    view.bare = TxRoom::pages - buffers_;
     view.stopped = stopped_;
 }
 
