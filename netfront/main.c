@@ -18,9 +18,9 @@ static unsigned int max_queues;
 XPV_PARAM(max_queues, max_queues, 1, XPV_NET_MAX_QUEUES, 0444,
 	  "Queues a vif, 1..64 (default: one a processor, at most 8)");
 
-static unsigned int rx_copybreak = 256;
+static unsigned int rx_copybreak = 1600;
 XPV_PARAM(rx_copybreak, rx_copybreak, 0, XPV_NETFRONT_MAX_COPYBREAK, 0444,
-	  "Copy received packets of up to so many bytes, 0..4096 (default: 256)");
+	  "Copy received packets of up to so many bytes, 0..4096 (default: 1600)");
 
 static bool sg = true;
 module_param(sg, bool, 0444);
