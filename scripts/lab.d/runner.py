@@ -108,6 +108,7 @@ class Run:
         streams.register(peer, selectors.EVENT_READ, self.frames)
         streams.register(self.process.stdout, selectors.EVENT_READ, self.serial)
         looked = 0
+        pulse = qemu.Pulse(self.process)
         while not self.ended:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -121,6 +122,9 @@ class Run:
                     streams.unregister(key.fileobj)
             if not streams.get_map():
                 self.ended = "qemu"
+            with contextlib.suppress(OSError):  # it just ended
+                if pulse.look(time.monotonic()):
+                    say("warning: the emulator lost an interrupt; the machine was woken")
             host = self.consoles["host"]
             if len(host) > looked:
                 text = host[max(0, looked - 200):].decode(errors="replace")
