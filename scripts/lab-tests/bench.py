@@ -20,9 +20,8 @@ ROUNDS, SECONDS, PREFIX = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 GUESTS = ("g1", "g2")
 SEGMENT = 1448  # bytes of TCP that count as a packet, however they cross
 STACKS = {
-    "linux": {"back": "xen-netback", "front": "xen-netfront", "load": "modprobe {}"},
-    "xpv": {"back": "xpv-netback", "front": "xpv-netfront",
-            "load": "insmod /lib/modules/xpv/{}.ko"},
+    "linux": {"back": "xen-netback", "front": "xen-netfront"},
+    "xpv": {"back": "xpv-netback", "front": "xpv-netfront"},
 }
 
 
@@ -46,9 +45,9 @@ def swap(stack, current):
     for name in GUESTS:
         run(f"xl network-detach {name} {macs[name]}", 900)
         wait_for("eth0 is gone", lambda: "eth0" not in guest(name, "ls /sys/class/net"), 900)
-        guest(name, f"rmmod {old['front']} && {new['load'].format(new['front'])}", 900)
+        guest(name, f"rmmod {old['front']} && modprobe {new['front']}", 900)
     wait_for("no vif is left", lambda: "vif" not in run("ls /sys/class/net"), 900)
-    run(f"rmmod {old['back']} && {new['load'].format(new['back'])}", 900)
+    run(f"rmmod {old['back']} && modprobe {new['back']}", 900)
     for name in GUESTS:
         run(f"xl network-attach {name} mac={macs[name]} bridge=xenbr0", 900)
         wait_for("eth0", lambda: "eth0" in guest(name, "ls /sys/class/net"), 900)
