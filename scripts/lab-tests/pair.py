@@ -5,6 +5,7 @@ traffic, in both directions, with the offloads on and off."""
 
 import hashlib
 import os
+import re
 import socket
 import sys
 
@@ -148,6 +149,21 @@ def drivers(name):
     print(f"# {name}: front {front}, back {back}, kernel {guest(name, 'uname -r').strip()}")
 
 
+def threshold():
+    """Of mapping instead of copying in the backend; None: it copies all."""
+    found = run("cat /sys/module/xpv_netback/parameters/tx_map_threshold", ok=False).strip()
+    return int(found) if found.isdigit() and int(found) < 65536 else None
+
+
+def mapped(name):
+    """Large packets came in the guest's pages, each of which was given back."""
+    def count(what):
+        return sum(int(value) for value in
+                   re.findall(rf"\btx_{what}_ops: (\d+)", run(f"ethtool -S {vif(name)}")))
+    check(count("map") > 0, "no page was mapped")
+    wait_for("every page is unmapped", lambda: count("unmap") == count("map"))
+
+
 def main():
     report = Report()
     make_file()
@@ -162,6 +178,8 @@ def main():
         test("UDP without payload", udp_empty)
         test("IPv6, TCP both ways", ipv6)
         test("offloads off and on", offloads)
+        if threshold() is not None:
+            test("pages were mapped and unmapped", mapped)
         guest(name, f"rm -f {FILE}", ok=False)
     os.unlink(FILE)
     report.finish()
