@@ -78,7 +78,7 @@ Verdict search(World& world, int bound) {
                 }
             const bool going = options[0].move == Move::Step && options[0].cpu == last;
             if (at == path.size()) {
-                const auto more = static_cast<uint64_t>(left * 8 + last + 1);
+                const auto more = static_cast<uint64_t>(left) * 8 + static_cast<uint64_t>(last + 1);
                 if (!seen.insert(World::mix(world.hash(), more)).second)
                     break;
                 path.push_back({0, static_cast<uint8_t>(count)});
