@@ -103,16 +103,16 @@ uint32_t xpv_pvlock_size_in_cpp(void);
 
 /* Whether the vCPU behind cpu wants to run and cannot. */
 bool xpv_pvlock_preempted(uint32_t cpu);
-/* SCHEDOP_yield; nothing without a hypervisor or in NMI. */
-void xpv_pvlock_yield(void);
+/* SCHEDOP_yield. Without a hypervisor or in NMI a pause of the processor: false. */
+bool xpv_pvlock_yield(void);
 /* Whether this CPU has an event channel to sleep on, here and now. */
 bool xpv_pvlock_can_sleep(uint32_t cpu);
 /* Forget a kick that came. */
 void xpv_pvlock_clear_event(uint32_t cpu);
 /* SCHEDOP_poll: until a kick, an interrupt, or the safety timeout: true. */
 bool xpv_pvlock_poll(uint32_t cpu);
-/* EVTCHNOP_send: cpu's poll ends, or its next one does at once. */
-void xpv_pvlock_kick(uint32_t cpu);
+/* EVTCHNOP_send: cpu's poll ends, or its next one does at once. False: it has no channel. */
+bool xpv_pvlock_kick(uint32_t cpu);
 /* Nanoseconds since some moment. */
 uint64_t xpv_pvlock_clock(void);
 /* An unlock by a CPU that does not hold the lock; owner is CPU + 1 or 0. */

@@ -53,12 +53,14 @@ bool xpv_pvlock_preempted(uint32_t cpu)
 	return vcpu_is_preempted(cpu);
 }
 
-void xpv_pvlock_yield(void)
+bool xpv_pvlock_yield(void)
 {
-	if (xen_domain() && !in_nmi())
+	if (xen_domain() && !in_nmi()) {
 		HYPERVISOR_sched_op(SCHEDOP_yield, NULL);
-	else
-		cpu_relax();
+		return true;
+	}
+	cpu_relax();
+	return false;
 }
 
 bool xpv_pvlock_can_sleep(uint32_t cpu)
@@ -93,12 +95,14 @@ bool xpv_pvlock_poll(uint32_t cpu)
 	return (s64)(sched_clock() - end) >= 0;
 }
 
-void xpv_pvlock_kick(uint32_t cpu)
+bool xpv_pvlock_kick(uint32_t cpu)
 {
 	struct channel *channel = per_cpu_ptr(&channels, cpu);
 
-	if (live(channel))
-		notify_remote_via_evtchn(channel->port);
+	if (!live(channel))
+		return false;
+	notify_remote_via_evtchn(channel->port);
+	return true;
 }
 
 uint64_t xpv_pvlock_clock(void)

@@ -54,8 +54,7 @@ template <class Hv> void call(uint16_t id, Cpu& caller) noexcept {
     // interrupt may hold him up, and wait in there for what this sleeper would release.
     if (Hv::exchange(node_of<Hv>(id).state, uint32_t{XPV_PVLOCK_CALLED}) == XPV_PVLOCK_WAITING)
         return;
-    ++caller.stats.kicks;
-    Hv::kick(cpu_of(id));
+    caller.stats.kicks += Hv::kick(cpu_of(id));
 }
 
 // Give up the lock. Any context, on the CPU that holds it, preemption off.
@@ -137,8 +136,7 @@ private:
             // Let the holder have this processor before we leave it altogether.
             if (yields++ >= Hv::knobs().yield_limit)
                 return false;
-            ++self_.stats.yields;
-            Hv::yield();
+            self_.stats.yields += Hv::yield();
         }
         return false;
     }
@@ -265,8 +263,7 @@ private:
         while (!Hv::can_sleep(cpu_)) { // NMI, or no event channel
             if (spin_behind())
                 return;
-            ++self_.stats.yields;
-            Hv::yield();
+            self_.stats.yields += Hv::yield();
         }
         sleep_until_up();
     }
@@ -290,8 +287,7 @@ private:
             if (turn >= Hv::knobs().spin_limit || hopeless(turn, word)) {
                 if (yields++ >= Hv::knobs().yield_limit)
                     return false;
-                ++self_.stats.yields;
-                Hv::yield();
+                self_.stats.yields += Hv::yield();
                 continue;
             }
             relax();

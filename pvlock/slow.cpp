@@ -38,11 +38,11 @@ struct Kernel : pvlock::NoFaults {
 
     static void relax() noexcept { __builtin_ia32_pause(); }
     static bool preempted(uint32_t cpu) noexcept { return xpv_pvlock_preempted(cpu); }
-    static void yield() noexcept { xpv_pvlock_yield(); }
+    static bool yield() noexcept { return xpv_pvlock_yield(); }
     static bool can_sleep(uint32_t cpu) noexcept { return xpv_pvlock_can_sleep(cpu); }
     static void clear_event(uint32_t cpu) noexcept { xpv_pvlock_clear_event(cpu); }
     static bool poll(uint32_t cpu) noexcept { return xpv_pvlock_poll(cpu); }
-    static void kick(uint32_t cpu) noexcept { xpv_pvlock_kick(cpu); }
+    static bool kick(uint32_t cpu) noexcept { return xpv_pvlock_kick(cpu); }
     static void repend(uint32_t cpu) noexcept { xpv_pvlock_kick(cpu); }
     static uint64_t clock() noexcept { return xpv_pvlock_clock(); }
     static void not_owner(pvlock::Word& word, uint32_t owner) noexcept {

@@ -115,7 +115,10 @@ template <class Faults> struct Policy : Faults {
             world().pause_until_change();
     }
     static bool preempted(uint32_t) { return false; }
-    static void yield() { world().pause_until_change(); }
+    static bool yield() {
+        world().pause_until_change();
+        return true;
+    }
     static bool can_sleep(uint32_t) { return world().may_sleep(); }
     static void clear_event(uint32_t) {
         if (Faults::clear_late)
@@ -132,10 +135,11 @@ template <class Faults> struct Policy : Faults {
         world().poll();
         return false;
     }
-    static void kick(uint32_t cpu) {
+    static bool kick(uint32_t cpu) {
         world().step();
         if (!Faults::no_kick)
             world().kick(cpu);
+        return true;
     }
     static void repend(uint32_t cpu) {
         world().step();
