@@ -108,6 +108,10 @@ lab-test:        ## the drivers on real Xen in QEMU, against themselves and Linu
 	@scripts/lab-test
 .PHONY: lab-test
 
+bare-test:        ## the modules on a machine without Xen
+	@scripts/bare-test
+.PHONY: bare-test
+
 test:        ## the whole ladder; ends with `N passed, N failed`
 	@scripts/deps || { echo "0 passed, 1 failed"; exit 1; }
 	@scripts/test

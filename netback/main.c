@@ -15,7 +15,7 @@ static int __init netback_init(void)
 	int err;
 
 	if (!xen_domain()) {
-		pr_err("xpv-netback: this is not a Xen domain\n");
+		pr_err("xpv-netback: this machine does not run on Xen\n");
 		return -ENODEV;
 	}
 	xpv_vif_debugfs_init();
