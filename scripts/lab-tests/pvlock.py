@@ -165,14 +165,14 @@ def save_restore(name):
             raise Failed(f"{turn}: nobody slept after the restore: {stats(name)}")
 
 
-def recreate(name, limit):
-    """The guest again, with four vCPUs, which boot sooner, and event channels up to this."""
+def recreate(name, limit, vcpus=4):
+    """The guest again, with few vCPUs, which boot sooner, and event channels up to this."""
     path = f"/etc/xen/{name}.cfg"
     with open(path) as config:
         lines = [line for line in config.read().splitlines()
                  if not line.startswith(("max_event_channels", "vcpus"))]
     with open(path, "w") as config:
-        config.write("\n".join(lines + ["vcpus = 4", f"max_event_channels = {limit}", ""]))
+        config.write("\n".join(lines + [f"vcpus = {vcpus}", f"max_event_channels = {limit}", ""]))
     run(f"xl destroy {name}; xl create {path}", timeout=300)
     run(f"guest-wait {name} 300", timeout=320)
 
@@ -197,6 +197,16 @@ def no_channels(name):
     check(none["channels"] == 0 and none["mode"] == "spin, no event channels", str(none))
     check("waiters only spin: no event channels" in log, log)
     torture(name, "threads=4 irqs=1", False)
+    check(stats(name)["polls"] == 0, str(stats(name)))
+
+
+def one_vcpu(name):
+    """Nobody to wait for while somebody sleeps: waiters only spin."""
+    recreate(name, 1023, 1)
+    load(name)
+    now = stats(name)
+    check(now["mode"] == "spin, one vCPU" and now["channels"] == 0, str(now))
+    torture(name, "threads=4 timer=1 irqs=1", False)
     check(stats(name)["polls"] == 0, str(stats(name)))
 
 
@@ -225,6 +235,7 @@ def main():
     if name != "dom0":
         report.test("three save/restores", save_restore, name)
         report.test("too few event channels", no_channels, name)
+        report.test("one vCPU", one_vcpu, name)
     report.finish()
 
 
