@@ -91,7 +91,7 @@ TEST(netfront_tx_room_packets_keep_apart) {
             __builtin_memset(bytes, static_cast<int>(count), sizeof(bytes));
             result = send(vif, bytes, sizes[(count + round) % 10]);
         }
-        Wire::Packet packets[256];
+        static Wire::Packet packets[256];
         for (uint32_t i = 0; i < count; ++i) {
             CHECK(wire.take_packet(packets[i], seen));
             CHECK_EQ(packets[i].length, sizes[(i + round) % 10]);

@@ -14,7 +14,6 @@
 #include <linux/completion.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
-#include <linux/freezer.h>
 #include <linux/hrtimer.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
@@ -334,14 +333,17 @@ static int misuse(void)
 	return 0;
 }
 
-/* Sleep; a suspend of the guest goes on meanwhile. */
+/*
+ * Sleep; a suspend of the guest goes on meanwhile. Unsafe for who waits for our locks:
+ * other tests and their results, which a suspend may hold up.
+ */
 static void wait_ms(u32 ms)
 {
 	unsigned long end = jiffies + msecs_to_jiffies(ms);
 
 	while (time_before(jiffies, end) && !fatal_signal_pending(current)) {
-		schedule_timeout_interruptible(min(end - jiffies, HZ / 20ul + 1));
-		try_to_freeze();
+		set_current_state(TASK_KILLABLE | TASK_FREEZABLE_UNSAFE);
+		schedule_timeout(min(end - jiffies, HZ / 20ul + 1));
 	}
 }
 
