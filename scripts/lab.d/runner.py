@@ -293,7 +293,7 @@ def shell(plan):
     work, lock = work_folder()
     try:
         arguments = prepare(plan, work)
-        say("dom0's console follows; Ctrl-A X ends the machine, Ctrl-A H shows help")
+        say("dom0's console follows, its guests come up meanwhile; Ctrl-A X ends the machine")
         with socket.socket(socket.AF_UNIX) as link:
             link.bind(os.path.join(work, "link"))
             link.listen(1)
