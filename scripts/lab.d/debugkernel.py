@@ -44,6 +44,9 @@ EDITS = (
     # first guest comes up, and then no more.
     ("drivers/xen/gntdev.c", "	mutex_init(&priv->lock);\n",
      "	mutex_init(&priv->lock);\n	lockdep_set_novalidate_class(&priv->lock);\n"),
+    # A watch by a program takes this lock before xs_watch_rwsem, a suspend in between after.
+    ("drivers/xen/xenbus/xenbus_dev_frontend.c", "	mutex_init(&u->msgbuffer_mutex);\n",
+     "	mutex_init(&u->msgbuffer_mutex);\n	lockdep_set_novalidate_class(&u->msgbuffer_mutex);\n"),
 )
 
 
