@@ -413,4 +413,17 @@ uint32_t send_held(Vif& vif, const uint8_t* bytes, uint32_t length, uintptr_t nu
     return result;
 }
 
+bool poll_tx(Vif& vif, uint32_t index) noexcept {
+    const In in{vif.world.account, Context::Softirq};
+    return xpv_netfront_tx_poll(vif.queue(index));
+}
+
+uint8_t packet_bytes[65600];
+uint8_t seen[65600 + page_size];
+
+void fill(uint32_t seed) noexcept {
+    for (uint32_t i = 0; i < sizeof(packet_bytes); ++i)
+        packet_bytes[i] = static_cast<uint8_t>((i + seed) * 31 + (i >> 8));
+}
+
 } // namespace xpv::fake

@@ -141,6 +141,12 @@ struct Poll {
                     bool check = true) noexcept;
 };
 
+// Packet memory to send from, and room for what the backend read.
+extern uint8_t packet_bytes[65600];
+extern uint8_t seen[65600 + page_size];
+// Other bytes for each seed.
+void fill(uint32_t seed) noexcept;
+
 // xpv_netfront_tx() of one run, in softirq context.
 uint32_t send(Vif& vif, const uint8_t* bytes, uint32_t length, xpv_offload offload = {},
               bool more = false, uint32_t index = 0) noexcept;
@@ -148,5 +154,8 @@ uint32_t send(Vif& vif, const uint8_t* bytes, uint32_t length, xpv_offload offlo
 // The same for a sender who waits for number to come back in vif.os.done.
 uint32_t send_held(Vif& vif, const uint8_t* bytes, uint32_t length, uintptr_t number,
                    bool pressed = false, bool more = false) noexcept;
+
+// xpv_netfront_tx_poll(), in softirq context.
+bool poll_tx(Vif& vif, uint32_t index = 0) noexcept;
 
 } // namespace xpv::fake

@@ -6,8 +6,10 @@
 
 using namespace xpv;
 using fake::Call;
-using fake::Context;
-using fake::In;
+using fake::fill;
+using fake::packet_bytes;
+using fake::poll_tx;
+using fake::seen;
 using fake::send;
 using fake::Vif;
 using fake::Wire;
@@ -18,20 +20,6 @@ namespace {
 constexpr uint32_t sent = XPV_NETFRONT_TX_SENT;
 constexpr uint32_t dropped = XPV_NETFRONT_TX_DROPPED;
 
-// Packet memory, and what the backend read.
-uint8_t bytes[65600];
-uint8_t seen[65600 + 4096];
-
-void fill(uint32_t seed) noexcept {
-    for (uint32_t i = 0; i < sizeof(bytes); ++i)
-        bytes[i] = static_cast<uint8_t>((i + seed) * 31 + (i >> 8));
-}
-
-bool poll_tx(Vif& vif, uint32_t index = 0) noexcept {
-    const In in{vif.world.account, Context::Softirq};
-    return xpv_netfront_tx_poll(vif.queue(index));
-}
-
 } // namespace
 
 // A steady stream stays in few pages.
@@ -40,13 +28,13 @@ TEST(netfront_tx_room_reuses_pages) {
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t i = 0; i < 5000; ++i) {
-        CHECK_EQ(send(vif, bytes, 1514), sent);
+        CHECK_EQ(send(vif, packet_bytes, 1514), sent);
         wire.serve_tx();
     }
     CHECK(vif.counters().tx_buffers <= 64);
     const uint32_t grants = vif.world.account.calls(Call::Grant);
     for (uint32_t i = 0; i < 5000; ++i) {
-        CHECK_EQ(send(vif, bytes, 1514), sent);
+        CHECK_EQ(send(vif, packet_bytes, 1514), sent);
         wire.serve_tx();
     }
     CHECK_EQ(vif.world.account.calls(Call::Grant), grants);
@@ -66,7 +54,7 @@ TEST(netfront_tx_room_shares_pages) {
         CHECK(vif.connect());
         Wire wire{vif};
         for (uint32_t i = 0; i < 64; ++i)
-            CHECK_EQ(send(vif, bytes, size.bytes), sent);
+            CHECK_EQ(send(vif, packet_bytes, size.bytes), sent);
         CHECK_EQ(vif.counters().tx_buffers, 64 / size.in_a_page);
         uint32_t grants = 0;
         for (uint32_t last = 0; wire.tx.requests() > 0;) {
@@ -88,8 +76,8 @@ TEST(netfront_tx_room_packets_keep_apart) {
     for (uint32_t round = 0; round < 30; ++round) {
         uint32_t count = 0;
         for (uint32_t result = sent; result == sent && count < 256; ++count) {
-            __builtin_memset(bytes, static_cast<int>(count), sizeof(bytes));
-            result = send(vif, bytes, sizes[(count + round) % 10]);
+            __builtin_memset(packet_bytes, static_cast<int>(count), sizeof(packet_bytes));
+            result = send(vif, packet_bytes, sizes[(count + round) % 10]);
         }
         static Wire::Packet packets[256];
         for (uint32_t i = 0; i < count; ++i) {
@@ -114,10 +102,10 @@ TEST(netfront_tx_room_shows_only_packets) {
     CHECK(vif.connect());
     Wire wire{vif};
     constexpr uint8_t secret = 0xa7;
-    __builtin_memset(bytes, secret, sizeof(bytes));
-    __builtin_memset(bytes + 100, 1, 5000); // the packet, amid other things
+    __builtin_memset(packet_bytes, secret, sizeof(packet_bytes));
+    __builtin_memset(packet_bytes + 100, 1, 5000); // the packet, amid other things
     for (uint32_t i = 0; i < 60; ++i)
-        CHECK_EQ(send(vif, bytes + 100, 60 + i * 80), sent);
+        CHECK_EQ(send(vif, packet_bytes + 100, 60 + i * 80), sent);
     uint32_t leaked = 0;
     uint32_t pages = 0;
     for (; wire.tx.requests() > 0; ++pages) {
@@ -138,7 +126,7 @@ TEST(netfront_tx_room_without_memory) {
     for (uint32_t nth = 1; nth <= 16; ++nth) {
         const auto drops = vif.counters().tx_drops;
         vif.world.account.fail(Call::PageAlloc, nth);
-        const uint32_t result = send(vif, bytes, 65535);
+        const uint32_t result = send(vif, packet_bytes, 65535);
         const bool failed = vif.world.account.injected() > failures;
         failures += failed;
         vif.world.account.fail_nothing();
@@ -151,10 +139,10 @@ TEST(netfront_tx_room_without_memory) {
     xpv_netfront_view view;
     CHECK(xpv_netfront_look(vif.device, 0, &view));
     CHECK_EQ(view.tx.in_flight, 0u); // ids
-    CHECK_EQ(send(vif, bytes, 65535), sent);
+    CHECK_EQ(send(vif, packet_bytes, 65535), sent);
     for (uint32_t i = 0; i < 500; ++i) {
         wire.serve_tx();
-        CHECK_EQ(send(vif, bytes, 65535), sent); // no id was lost
+        CHECK_EQ(send(vif, packet_bytes, 65535), sent); // no id was lost
     }
 }
 
@@ -164,7 +152,7 @@ TEST(netfront_tx_room_still_mapped) {
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t i = 0; i < 10; ++i)
-        CHECK_EQ(send(vif, bytes, 4000), sent);
+        CHECK_EQ(send(vif, packet_bytes, 4000), sent);
     uint32_t held = 0;
     while (wire.tx.requests() > 0) {
         const auto request = wire.tx.take<net::TxRequest>();

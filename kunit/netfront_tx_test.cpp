@@ -7,7 +7,11 @@
 using namespace xpv;
 using fake::Call;
 using fake::Context;
+using fake::fill;
 using fake::In;
+using fake::packet_bytes;
+using fake::poll_tx;
+using fake::seen;
 using fake::send;
 using fake::send_held;
 using fake::Vif;
@@ -20,31 +24,40 @@ constexpr uint32_t sent = XPV_NETFRONT_TX_SENT;
 constexpr uint32_t dropped = XPV_NETFRONT_TX_DROPPED;
 constexpr uint32_t stop = XPV_NETFRONT_TX_STOP;
 
-// Packet memory, and what the backend read.
-uint8_t bytes[65600];
-uint8_t seen[65600 + 4096];
-
-void fill(uint32_t seed) noexcept {
-    for (uint32_t i = 0; i < sizeof(bytes); ++i)
-        bytes[i] = static_cast<uint8_t>((i + seed) * 31 + (i >> 8));
-}
-
 bool same(const uint8_t* a, const uint8_t* b, uint32_t length) noexcept {
     return __builtin_memcmp(a, b, length) == 0;
-}
-
-bool poll_tx(Vif& vif, uint32_t index = 0) noexcept {
-    const In in{vif.world.account, Context::Softirq};
-    return xpv_netfront_tx_poll(vif.queue(index));
 }
 
 // Full to the point where the queue stops; the packets sent.
 uint32_t fill_ring(Vif& vif) noexcept {
     for (uint32_t n = 1; n < 400; ++n)
-        if (send(vif, bytes, 100) == stop)
+        if (send(vif, packet_bytes, 100) == stop)
             return n;
     return 0;
 }
+
+// A backend that takes and answers all there is, each time that it is notified.
+class Answerer : NoCopy {
+public:
+    // It wants a notification when so many requests are there.
+    Answerer(Vif& vif, Wire& wire, uint32_t wanted) noexcept
+        : vif_{vif}, wire_{wire}, wanted_{wanted} {
+        vif.world.events.on_notify(
+            [](void* context, uint32_t) { static_cast<Answerer*>(context)->answer(); }, this);
+        (void)wire.tx.arm(wanted);
+    }
+    ~Answerer() { vif_.world.events.on_notify(nullptr, nullptr); }
+
+private:
+    void answer() noexcept {
+        wire_.serve_tx();
+        (void)wire_.tx.arm(wanted_);
+    }
+
+    Vif& vif_;
+    Wire& wire_;
+    const uint32_t wanted_;
+};
 
 } // namespace
 
@@ -56,7 +69,7 @@ TEST(netfront_tx_sizes) {
     for (uint32_t size : each(14u, 15u, 60u, 1514u, 4095u, 4096u, 4097u, 4110u, 8191u, 8192u, 8193u,
                               61440u, 61441u, 65534u, 65535u)) {
         fill(++seed);
-        CHECK_EQ(send(vif, bytes, size), sent);
+        CHECK_EQ(send(vif, packet_bytes, size), sent);
         Wire::Packet packet;
         CHECK(wire.take_packet(packet, seen));
         CHECK_EQ(packet.size, size);
@@ -64,7 +77,7 @@ TEST(netfront_tx_sizes) {
         CHECK_EQ(packet.slots, (size + 4095) / 4096);
         CHECK_EQ(packet.extras, 0u);
         CHECK_EQ(packet.flags & ~NETTXF_more_data, 0);
-        CHECK(same(bytes, seen, size));
+        CHECK(same(packet_bytes, seen, size));
         CHECK_EQ(wire.tx.requests(), 0u);
         wire.answer(packet);
         wire.publish_tx();
@@ -80,7 +93,7 @@ TEST(netfront_tx_refuses_sizes) {
     uint32_t drops = 0;
     for (uint32_t size : each(0u, 1u, 13u, 65536u, 65600u, 0xffffffffu)) {
         const In in{vif.world.account, Context::Softirq};
-        const xpv_bytes run{bytes, min<uint32_t>(size, sizeof(bytes))};
+        const xpv_bytes run{packet_bytes, min<uint32_t>(size, sizeof(packet_bytes))};
         CHECK_EQ(xpv_netfront_tx(vif.queue(), &run, 1, size, {}, {}, false), dropped);
         CHECK_EQ(vif.counters().tx_drops, ++drops);
     }
@@ -105,7 +118,7 @@ TEST(netfront_tx_runs) {
             uint32_t length = min<uint32_t>((random >> 8) % 4100 + 1, room);
             if (i == 0 && length < 14)
                 length = 14;
-            runs[i] = {bytes + total, length};
+            runs[i] = {packet_bytes + total, length};
             total += length;
         }
         const In in{vif.world.account, Context::Softirq};
@@ -113,7 +126,7 @@ TEST(netfront_tx_runs) {
         Wire::Packet packet;
         CHECK(wire.take_packet(packet, seen));
         CHECK_EQ(packet.length, total);
-        CHECK(same(bytes, seen, total));
+        CHECK(same(packet_bytes, seen, total));
         wire.answer(packet);
         wire.publish_tx();
     }
@@ -127,7 +140,7 @@ TEST(netfront_tx_offloads) {
     for (uint8_t csum : each<uint8_t>(XPV_CSUM_NONE, XPV_CSUM_VALIDATED, XPV_CSUM_BLANK)) {
         for (uint8_t gso : each<uint8_t>(XPV_GSO_NONE, XPV_GSO_TCPV4, XPV_GSO_TCPV6)) {
             for (uint32_t size : each(60u, 4096u, 4097u, 65535u)) {
-                CHECK_EQ(send(vif, bytes, size, {csum, gso, 1448}), sent);
+                CHECK_EQ(send(vif, packet_bytes, size, {csum, gso, 1448}), sent);
                 Wire::Packet packet;
                 CHECK(wire.take_packet(packet, seen));
                 CHECK_EQ(packet.size, size);
@@ -156,8 +169,8 @@ TEST(netfront_tx_without_sg) {
     vif.world.bus.peer.set("feature-sg", "0");
     CHECK(vif.connect());
     Wire wire{vif};
-    CHECK_EQ(send(vif, bytes, 4096), sent);
-    CHECK_EQ(send(vif, bytes, 4097), dropped);
+    CHECK_EQ(send(vif, packet_bytes, 4096), sent);
+    CHECK_EQ(send(vif, packet_bytes, 4097), dropped);
     CHECK_EQ(wire.serve_tx(), 1u);
 }
 
@@ -169,20 +182,20 @@ TEST(netfront_tx_batches) {
     CHECK(!wire.tx.arm());
     const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
     for (uint32_t i = 0; i < 9; ++i)
-        CHECK_EQ(send(vif, bytes, 60, {}, true), sent);
+        CHECK_EQ(send(vif, packet_bytes, 60, {}, true), sent);
     CHECK_EQ(wire.tx.requests(), 0u);
     CHECK_EQ(channel->notified, 0u);
-    CHECK_EQ(send(vif, bytes, 60), sent);
+    CHECK_EQ(send(vif, packet_bytes, 60), sent);
     CHECK_EQ(wire.tx.requests(), 10u);
     CHECK_EQ(channel->notified, 1u);
     // Nobody asked: no notification.
-    CHECK_EQ(send(vif, bytes, 60), sent);
+    CHECK_EQ(send(vif, packet_bytes, 60), sent);
     CHECK_EQ(channel->notified, 1u);
     CHECK_EQ(vif.counters().tx_notifies, 1u);
     // The last of a batch is lost: those before it are not.
     CHECK(wire.serve_tx() == 11u && !wire.tx.arm());
-    CHECK_EQ(send(vif, bytes, 60, {}, true), sent);
-    CHECK_EQ(send(vif, bytes, 13), dropped);
+    CHECK_EQ(send(vif, packet_bytes, 60, {}, true), sent);
+    CHECK_EQ(send(vif, packet_bytes, 13), dropped);
     CHECK_EQ(wire.tx.requests(), 1u);
     CHECK_EQ(channel->notified, 2u);
 }
@@ -219,7 +232,7 @@ TEST(netfront_tx_stops_and_wakes) {
     // It goes on, without events.
     wire.serve_tx();
     for (uint32_t i = 0; i < 2000; ++i) {
-        CHECK_EQ(send(vif, bytes, 9000), sent);
+        CHECK_EQ(send(vif, packet_bytes, 9000), sent);
         CHECK_EQ(wire.serve_tx(), 1u);
     }
     CHECK_EQ(channel->raised, 1u);
@@ -234,7 +247,7 @@ TEST(netfront_tx_hands_packets_back) {
     for (const uint32_t size : each(60u, 1514u, 9000u)) {
         vif.os.done_count = 0;
         for (uintptr_t i = 1; i <= 20; ++i)
-            CHECK_EQ(send_held(vif, bytes, size, i), sent);
+            CHECK_EQ(send_held(vif, packet_bytes, size, i), sent);
         CHECK(xpv_netfront_tx_due(vif.queue()));
         CHECK(!poll_tx(vif));
         CHECK_EQ(vif.os.done_count, 0u);
@@ -259,10 +272,10 @@ TEST(netfront_tx_hands_packets_back) {
 TEST(netfront_tx_hands_all_packets_back_at_the_end) {
     Vif vif;
     CHECK(vif.connect());
-    CHECK_EQ(send_held(vif, bytes, 13, 1), dropped);
+    CHECK_EQ(send_held(vif, packet_bytes, 13, 1), dropped);
     CHECK_EQ(vif.os.held.outstanding(), 0u);
     uint32_t n = 0;
-    while (send_held(vif, bytes, 60, ++n) == sent)
+    while (send_held(vif, packet_bytes, 60, ++n) == sent)
         continue;
     CHECK_EQ(vif.os.held.outstanding(), n);
     vif.remove();
@@ -282,11 +295,11 @@ TEST(netfront_tx_asks_for_pressed_senders) {
             Wire wire{vif};
             const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
             // A new ring asks for its first response.
-            CHECK_EQ(send(vif, bytes, 60), sent);
+            CHECK_EQ(send(vif, packet_bytes, 60), sent);
             wire.serve_tx();
             poll_tx(vif);
             for (uint32_t i = 1; i <= count; ++i)
-                CHECK_EQ(send_held(vif, bytes, 60, i, pressed && i == count), sent);
+                CHECK_EQ(send_held(vif, packet_bytes, 60, i, pressed && i == count), sent);
             uint32_t events = 0;
             for (uint32_t left = count; left > 0; --left) {
                 const uint32_t before = channel->raised;
@@ -317,19 +330,11 @@ TEST(netfront_tx_answers_while_it_asks) {
     Vif vif;
     CHECK(vif.connect());
     Wire wire{vif};
-    vif.world.events.on_notify(
-        [](void* context, uint32_t) {
-            auto* const backend = static_cast<Wire*>(context);
-            backend->serve_tx();
-            (void)backend->tx.arm(1);
-        },
-        &wire);
-    (void)wire.tx.arm(1);
+    const Answerer answerer{vif, wire, 1};
     for (uint32_t i = 1; i <= 500; ++i) {
-        CHECK_EQ(send_held(vif, bytes, 60, i, true), sent);
+        CHECK_EQ(send_held(vif, packet_bytes, 60, i, true), sent);
         CHECK_EQ(vif.os.held.outstanding(), 0u);
     }
-    vif.world.events.on_notify(nullptr, nullptr);
 }
 
 // The backend answers in the moment in which the queue is about to stop.
@@ -338,19 +343,11 @@ TEST(netfront_tx_answers_while_it_stops) {
     CHECK(vif.connect());
     Wire wire{vif};
     // It is told when the ring is as full as it gets, and answers all at once.
-    vif.world.events.on_notify(
-        [](void* context, uint32_t) {
-            auto* const backend = static_cast<Wire*>(context);
-            backend->serve_tx();
-            (void)backend->tx.arm(238);
-        },
-        &wire);
-    (void)wire.tx.arm(238);
+    const Answerer answerer{vif, wire, 238};
     for (uint32_t i = 0; i < 1000; ++i)
-        CHECK_EQ(send(vif, bytes, 60), sent);
+        CHECK_EQ(send(vif, packet_bytes, 60), sent);
     CHECK(vif.counters().tx_notifies > 0);
     CHECK_EQ(vif.counters().tx_stops, 0u);
-    vif.world.events.on_notify(nullptr, nullptr);
 }
 
 // An event is no spurious one because the transmitter took its responses first.
@@ -359,15 +356,15 @@ TEST(netfront_tx_sends_before_it_polls) {
     CHECK(vif.connect());
     Wire wire{vif};
     const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
-    CHECK_EQ(send(vif, bytes, 60), sent);
+    CHECK_EQ(send(vif, packet_bytes, 60), sent);
     wire.serve_tx();
     poll_tx(vif);
     const uint32_t before = channel->raised;
-    CHECK_EQ(send_held(vif, bytes, 60, 1, true), sent);
+    CHECK_EQ(send_held(vif, packet_bytes, 60, 1, true), sent);
     wire.serve_tx();
     CHECK_EQ(channel->raised, before + 1);
     for (uint32_t i = 0; i < 40; ++i)
-        CHECK_EQ(send(vif, bytes, 60), sent);
+        CHECK_EQ(send(vif, packet_bytes, 60), sent);
     CHECK_EQ(vif.os.held.outstanding(), 0u); // taken on the way
     CHECK(!poll_tx(vif));
     CHECK_EQ(channel->spurious, 0u);
@@ -380,7 +377,7 @@ TEST(netfront_tx_asks_again_after_it_nearly_stopped) {
     CHECK(vif.connect());
     Wire wire{vif};
     const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
-    CHECK_EQ(send(vif, bytes, 60), sent);
+    CHECK_EQ(send(vif, packet_bytes, 60), sent);
     wire.serve_tx();
     poll_tx(vif);
     vif.world.events.on_notify(
@@ -394,7 +391,7 @@ TEST(netfront_tx_asks_again_after_it_nearly_stopped) {
         &wire);
     (void)wire.tx.arm(238);
     for (uint32_t i = 1; i <= 238; ++i)
-        CHECK_EQ(send_held(vif, bytes, 60, i, i == 237), sent);
+        CHECK_EQ(send_held(vif, packet_bytes, 60, i, i == 237), sent);
     vif.world.events.on_notify(nullptr, nullptr);
     CHECK_EQ(vif.os.held.outstanding(), 126u);
     const uint32_t before = channel->raised;
@@ -408,7 +405,7 @@ TEST(netfront_tx_stops_within_a_batch) {
     CHECK(vif.connect());
     Wire wire{vif};
     uint32_t n = 0;
-    while (send(vif, bytes, 60, {}, true) == sent)
+    while (send(vif, packet_bytes, 60, {}, true) == sent)
         CHECK(++n < 256);
     CHECK_EQ(wire.tx.requests(), n + 1);
     CHECK_EQ(wire.serve_tx(), n + 1);
@@ -420,14 +417,14 @@ TEST(netfront_tx_error_answers) {
     CHECK(vif.connect());
     Wire wire{vif};
     for (int16_t status : each<int16_t>(NETIF_RSP_DROPPED, NETIF_RSP_ERROR, -32768, 2, 32767)) {
-        CHECK_EQ(send(vif, bytes, 5000), sent);
+        CHECK_EQ(send(vif, packet_bytes, 5000), sent);
         Wire::Packet packet;
         CHECK(wire.take_packet(packet, seen));
         wire.answer(packet, status);
         wire.publish_tx();
     }
     for (uint32_t i = 0; i < 64; ++i)
-        CHECK_EQ(send(vif, bytes, 60), sent); // they are looked at sometime
+        CHECK_EQ(send(vif, packet_bytes, 60), sent); // they are looked at sometime
     CHECK_EQ(vif.counters().tx_errors, 10u);
     CHECK_EQ(vif.os.broken, 0u);
 }
@@ -457,7 +454,7 @@ TEST(netfront_tx_many_queues) {
     CHECK(vif.connect());
     for (uint32_t i = 0; i < 4; ++i) {
         fill(i);
-        CHECK_EQ(send(vif, bytes, 1000 + i, {}, false, i), sent);
+        CHECK_EQ(send(vif, packet_bytes, 1000 + i, {}, false, i), sent);
     }
     for (uint32_t i = 0; i < 4; ++i) {
         Wire wire{vif, i};
@@ -465,7 +462,7 @@ TEST(netfront_tx_many_queues) {
         Wire::Packet packet;
         CHECK(wire.take_packet(packet, seen));
         CHECK_EQ(packet.length, 1000 + i);
-        CHECK(same(bytes, seen, packet.length));
+        CHECK(same(packet_bytes, seen, packet.length));
         CHECK_EQ(vif.counters(i).tx_packets, 1u);
     }
 }
