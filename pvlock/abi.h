@@ -50,7 +50,7 @@ struct xpv_pvlock_node {
 #define XPV_PVLOCK_BUCKETS 17
 
 struct xpv_pvlock_stats {
-	uint64_t at_once;   /* took a free lock that others wait for; passes: more */
+	uint64_t at_once;   /* took a free lock that others wait for; in this turn: more */
 	uint64_t contended; /* all others that were not alone */
 	uint64_t queued;    /* of these, how many went through the queue */
 	uint64_t yields;    /* SCHEDOP_yield */
@@ -70,9 +70,9 @@ struct xpv_pvlock_stats {
 struct xpv_pvlock_cpu {
 	struct xpv_pvlock_node nodes[XPV_PVLOCK_LEVELS];
 	uint32_t level;	  /* waits in progress on this CPU */
-	uint32_t passes;  /* times it took a lock at once since it was in a queue */
-	uint32_t look_at; /* passes at which to look whether its turn is over */
-	uint32_t reserved[3];
+	uint32_t granted; /* times it may take a lock at once before it looks at its turn */
+	uint32_t reserved[2];
+	int32_t *left;	     /* ... and how many of these are left, where pvlock.h finds it */
 	uint64_t turn_start; /* when it left a queue, by xpv_pvlock_clock() */
 	struct xpv_pvlock_stats stats;
 } __attribute__((aligned(64)));

@@ -109,7 +109,7 @@ private:
             if (free_to_all(word)) {
                 if (!Hv::cas(lock_, word, word | tag()))
                     continue;
-                ++self_.passes;
+                --*self_.left;
                 return true;
             }
             if ((word & (outsider | head_up)) != 0)
@@ -123,7 +123,7 @@ private:
             word = Hv::load(lock_);
             while (free_to_all(word) && may_pass(word)) {
                 if (Hv::cas(lock_, word, (word & ~outsider) | tag())) {
-                    ++self_.passes;
+                    --*self_.left;
                     return true;
                 }
             }
@@ -160,7 +160,7 @@ private:
         for (;;) {
             if (free_to_all(word) && may_pass(word) && !Hv::leave_blindly) {
                 if (Hv::cas(lock_, word, (word & ~flag_) | tag())) {
-                    ++self_.passes;
+                    --*self_.left;
                     return true;
                 }
                 continue;
@@ -202,14 +202,13 @@ private:
     }
 
     void new_turn() noexcept {
-        self_.stats.at_once += self_.passes;
-        self_.passes = 0;
-        self_.look_at = min(passes_a_look, Hv::knobs().turn_limit);
+        self_.stats.at_once += passes();
+        grant(0, passes_a_look);
     }
 
     // Whether we may take the free lock before others that wait: not when our turn is over.
     bool may_pass(Word word) noexcept {
-        if (self_.passes < self_.look_at)
+        if (*self_.left > 0)
             return true;
         const xpv_pvlock_knobs& knobs = Hv::knobs();
         const Word others = outsider & ~flag_;
@@ -217,7 +216,8 @@ private:
             new_turn(); // nobody to pass
             return true;
         }
-        if (self_.passes >= knobs.turn_limit)
+        const uint32_t passed = passes();
+        if (passed >= knobs.turn_limit)
             return false;
         uint64_t more = knobs.turn_limit;
         if (knobs.turn_us != 0) {
@@ -227,12 +227,19 @@ private:
                 return false;
             // Where Xen emulates the time stamp counter a look is dear: the next one
             // comes when half of what is left is over, at the pace so far.
-            more = min(self_.passes * (turn - spent) / (2 * spent + 1), more);
+            more = min(passed * (turn - spent) / (2 * spent + 1), more);
         }
-        self_.look_at =
-            min(self_.passes + static_cast<uint32_t>(more) + passes_a_look, knobs.turn_limit);
+        grant(passed, static_cast<uint32_t>(more) + passes_a_look);
         return true;
     }
+
+    // So many more times at once before the next look.
+    void grant(uint32_t passed, uint32_t more) noexcept {
+        self_.granted = min(passed + more, Hv::knobs().turn_limit);
+        *self_.left = static_cast<int32_t>(self_.granted - passed);
+    }
+    // Times that we took a lock at once in this turn.
+    uint32_t passes() const noexcept { return self_.granted - static_cast<uint32_t>(*self_.left); }
 
     // Spin on our node while the one before us runs; true: we are the head.
     bool spin_behind() noexcept {

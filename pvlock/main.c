@@ -19,9 +19,8 @@ const char *xpv_pvlock_spin_reason;
 
 DEFINE_PER_CPU(u64, xpv_pvlock_acquired);
 EXPORT_PER_CPU_SYMBOL_GPL(xpv_pvlock_acquired);
-/* Of xpv_pvlock_cpus, for the fast path. */
-DEFINE_PER_CPU(struct xpv_pvlock_cpu *, xpv_pvlock_self);
-EXPORT_PER_CPU_SYMBOL_GPL(xpv_pvlock_self);
+DEFINE_PER_CPU(int, xpv_pvlock_left);
+EXPORT_PER_CPU_SYMBOL_GPL(xpv_pvlock_left);
 
 /* ---- the API out of line ------------------------------------------------ */
 
@@ -127,7 +126,7 @@ static int __init pvlock_init(void)
 	if (!xpv_pvlock_cpus)
 		return -ENOMEM;
 	for_each_possible_cpu(cpu)
-		per_cpu(xpv_pvlock_self, cpu) = &xpv_pvlock_cpus[cpu];
+		xpv_pvlock_cpus[cpu].left = &per_cpu(xpv_pvlock_left, cpu);
 	xpv_pvlock_spin_reason = negotiate();
 	if (!xpv_pvlock_spin_reason) {
 		err = xpv_pvlock_channels_init();

@@ -108,7 +108,8 @@ inline bool xpv_spin_is_locked(const struct xpv_spinlock *lock)
 	} while (0)
 
 DECLARE_PER_CPU(u64, xpv_pvlock_acquired);
-DECLARE_PER_CPU(struct xpv_pvlock_cpu *, xpv_pvlock_self);
+/* How often this CPU may take a crowded lock; an interrupt may take one too many. */
+DECLARE_PER_CPU(int, xpv_pvlock_left);
 
 /* Held, or reserved for the queue's head. */
 #define XPV_PVLOCK_TAKEN (XPV_PVLOCK_OWNER | XPV_PVLOCK_RESERVED)
@@ -122,14 +123,10 @@ static __always_inline void xpv_pvlock_raw_lock(struct xpv_spinlock *lock)
 	if (likely(try_cmpxchg_acquire(&lock->word, &word, (u64)(cpu + 1))))
 		return;
 	/* A crowded lock is most often free, but for its waiters. */
-	if (!(word & XPV_PVLOCK_TAKEN)) {
-		struct xpv_pvlock_cpu *self = this_cpu_read(xpv_pvlock_self);
-
-		if (self->passes < self->look_at &&
-		    try_cmpxchg_acquire(&lock->word, &word, word | (cpu + 1))) {
-			self->passes++;
-			return;
-		}
+	if (!(word & XPV_PVLOCK_TAKEN) && this_cpu_read(xpv_pvlock_left) > 0 &&
+	    try_cmpxchg_acquire(&lock->word, &word, word | (cpu + 1))) {
+		this_cpu_dec(xpv_pvlock_left);
+		return;
 	}
 	xpv_pvlock_contended(&lock->word, cpu);
 }
@@ -150,14 +147,15 @@ static __always_inline bool xpv_pvlock_raw_trylock(struct xpv_spinlock *lock)
 static __always_inline void xpv_pvlock_raw_unlock(struct xpv_spinlock *lock)
 {
 	u32 cpu = raw_smp_processor_id();
-	u64 word = cpu + 1;
+	u64 word = cpu + 1, released;
 
 	if (likely(try_cmpxchg_release(&lock->word, &word, 0)))
 		return;
 	/* Somebody is awake and looks at the lock: nobody to call. */
-	if ((word & XPV_PVLOCK_TAKEN) == cpu + 1 &&
-	    (word & (XPV_PVLOCK_OUTSIDER | XPV_PVLOCK_HEAD_UP)) &&
-	    try_cmpxchg_release(&lock->word, &word, word & ~(u64)XPV_PVLOCK_OWNER))
+	released = word ^ (cpu + 1);
+	if (!(released & XPV_PVLOCK_TAKEN) &&
+	    (released & (XPV_PVLOCK_OUTSIDER | XPV_PVLOCK_HEAD_UP)) &&
+	    try_cmpxchg_release(&lock->word, &word, released))
 		return;
 	xpv_pvlock_release(&lock->word, cpu);
 }

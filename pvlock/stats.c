@@ -61,6 +61,14 @@ static const struct {
 
 static struct dentry *folder;
 
+/* Times at once in a turn that goes on; the CPU may change both meanwhile. */
+static u32 passes(unsigned int cpu)
+{
+	s32 count = READ_ONCE(xpv_pvlock_cpus[cpu].granted) - READ_ONCE(per_cpu(xpv_pvlock_left, cpu));
+
+	return max(count, 0);
+}
+
 static int stats_show(struct seq_file *file, void *unused)
 {
 	u64 spins[XPV_PVLOCK_BUCKETS] = {}, acquired = 0, longest = 0;
@@ -87,7 +95,7 @@ static int stats_show(struct seq_file *file, void *unused)
 		/* Those of a turn that goes on are not counted yet. */
 		if (counters[i].offset == offsetof(struct xpv_pvlock_stats, at_once))
 			for_each_possible_cpu(cpu)
-				sum += READ_ONCE(xpv_pvlock_cpus[cpu].passes);
+				sum += passes(cpu);
 		seq_printf(file, "%s: %llu\n", counters[i].name, sum);
 	}
 	seq_printf(file, "longest_wait_ns: %llu\n", longest);
@@ -112,7 +120,7 @@ static ssize_t stats_write(struct file *file, const char __user *text, size_t si
 
 	for_each_possible_cpu(cpu) {
 		memset(&xpv_pvlock_cpus[cpu].stats, 0, sizeof(struct xpv_pvlock_stats));
-		WRITE_ONCE(xpv_pvlock_cpus[cpu].passes, 0);
+		WRITE_ONCE(xpv_pvlock_cpus[cpu].granted, per_cpu(xpv_pvlock_left, cpu));
 		per_cpu(xpv_pvlock_acquired, cpu) = 0;
 	}
 	return size;

@@ -270,6 +270,7 @@ const Scenario scenarios[] = {
     {"three-cpus-never-sleep", 3, 3, knobs(1, 0, 1, 0, false), 1, Scenario::Turns},
     {"three-cpus-two-rounds", 3, 3, knobs(0, 0, 2), 2, Scenario::Turns},
     {"three-cpus-turns-over", 3, 3, knobs(0, 0, 0), 2, Scenario::Turns},
+    {"two-cpus-short-turns", 2, 5, knobs(0, 0, 1), 3, Scenario::Turns},
     {"last-one-frees", 3, 3, knobs(0, 0, 1), 1, Scenario::Frees},
     {"two-locks-one-node", 3, 3, knobs(0, 0, 1), 1, Scenario::TwoLocks},
     {"late-call", 4, 3, knobs(1, 0, 1, 1), 1, Scenario::LateCall},
@@ -336,6 +337,7 @@ int run(int argc, char** argv) {
     must_break<LeaveBlindly>(argc, argv, "leave-blindly");
     must_break<JoinSilently>(argc, argv, "join-silently");
     must_break<TrustCalls>(argc, argv, "trust-calls");
+    must_break<EndlessTurn>(argc, argv, "endless-turn");
     must_break<NoKick>(argc, argv, "no-kick");
     printf("1..%d\n%d passed, %d failed\n", passed + failed, passed, failed);
     return failed != 0 || passed == 0;

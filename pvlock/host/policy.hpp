@@ -13,6 +13,7 @@ struct Sound : pvlock::NoFaults {
     static constexpr bool no_repend = false;
     static constexpr bool release_in_two = false;
     static constexpr bool touch_after = false;
+    static constexpr bool endless_turn = false;
     static constexpr bool no_kick = false;
 };
 // Looks at the lock first, and clears the event only before it sleeps.
@@ -48,6 +49,10 @@ struct JoinSilently : Sound {
 // The call of an earlier wait is taken for one of this wait.
 struct TrustCalls : Sound {
     static constexpr bool trust_calls = true;
+};
+// A CPU does not count how often it takes a lock that others wait for.
+struct EndlessTurn : Sound {
+    static constexpr bool endless_turn = true;
 };
 struct NoKick : Sound {
     static constexpr bool no_kick = true;
@@ -156,9 +161,9 @@ template <class Faults> struct Policy : Faults {
         if (cas(world().lock(i), word, pvlock::Word{me + 1}))
             return;
         xpv_pvlock_cpu& self = world().percpu(me);
-        if (pvlock::free_to_all(word) && self.passes < self.look_at &&
+        if (pvlock::free_to_all(word) && *self.left > 0 &&
             cas(world().lock(i), word, word | (me + 1))) {
-            ++self.passes;
+            *self.left -= !Faults::endless_turn;
             return;
         }
         pvlock::lock_slow<Policy>(world().lock(i), me);

@@ -64,6 +64,10 @@ public:
     void reset() {
         now = this;
         memset(static_cast<void*>(percpu_.data()), 0, sizeof(percpu_));
+        left_ = {};
+        passes_ = {};
+        for (size_t i = 0; i < cpus_max; ++i)
+            percpu_[i].left = &left_[i];
         memset(locks_.data(), 0, sizeof(locks_));
         memset(inside_.data(), 0, sizeof(inside_));
         memset(freed_.data(), 0, sizeof(freed_));
@@ -161,7 +165,9 @@ public:
                 memcpy(&bits, &node, sizeof(bits));
                 h = mix(h, bits);
             }
-            h = mix(h, percpu_[i].passes | uint64_t{percpu_[i].look_at} << 32);
+            for (const auto& passes : passes_)
+                h = mix(h, passes[i]);
+            h = mix(h, static_cast<uint32_t>(left_[i]) | uint64_t{percpu_[i].granted} << 32);
             h = mix(h, m.history);
             const bool waits = m.pausing && m.changes == changes_;
             h = mix(h, uint64_t{m.done} | m.polling << 1 | waits << 2 | m.pending << 3 |
@@ -269,6 +275,7 @@ public:
             if (address != &locks_[i])
                 continue;
             auto& order = order_[i];
+            watch_turns(passes_[i], from, to);
             if (tail_of(to) != tail_of(from) && tail_of(to) != 0)
                 order.push_back(tail_of(to));
             if (head_of(from) != 0 && head_of(to) != head_of(from)) {
@@ -281,6 +288,18 @@ public:
                 fail("the head is not who came first");
             if (is_free(to) && head_of(to) != 0 && (to & (outsider | head_up)) == 0)
                 fail("a free lock has a queue, and nobody is up");
+        }
+    }
+    // Who waits is passed by the same CPU as often as its turn allows, no more.
+    void watch_turns(std::array<uint32_t, cpus_max>& passes, pvlock::Word from, pvlock::Word to) {
+        using namespace pvlock;
+        if (head_of(from) == 0) {
+            passes = {};
+        } else if (is_free(from) && !is_free(to)) {
+            uint32_t& mine = passes[owner_of(to) - 1u];
+            mine = head_of(to) == head_of(from) ? mine + 1 : 0;
+            if (mine > knobs_.lock.turn_limit)
+                fail("a CPU passes a queue more often than its turn allows");
         }
     }
     // Hold a program until a condition, to set a scene.
@@ -334,6 +353,8 @@ private:
     std::array<Machine, cpus_max> machines_;
     std::array<int, cpus_max> interrupts_{};
     std::array<xpv_pvlock_cpu, cpus_max> percpu_;
+    std::array<int32_t, cpus_max> left_;
+    std::array<std::array<uint32_t, cpus_max>, locks_max> passes_;
     std::array<pvlock::Word, locks_max> locks_;
     std::array<std::vector<uint16_t>, locks_max> order_;
     std::array<int, locks_max> inside_;
