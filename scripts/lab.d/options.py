@@ -62,6 +62,7 @@ class Plan:
     share: str | None
     modules: str | None
     icount: bool
+    thread: str
     cpus: int
     dom0_vcpus: int
     dom0_memory: int
@@ -136,6 +137,8 @@ def host_options(verb):
     choice("--netfront", ("xpv", "linux"), "in guests: xpv|linux (xpv)", metavar="D", default="xpv")
     choice("--netback", ("xpv", "linux"), "in dom0: xpv|linux (xpv)", metavar="D", default="xpv")
     add("--icount", "counted instructions in one thread, the same at every run", action="store_true")
+    choice("--thread", ("single", "multi"), "of the emulator, for all processors or each: single|multi "
+           "(single; with multi a kernel now and then dies of an int3)", metavar="T", default="single")
     add("--guest-spec", "one guest that differs: type=,kernel=,netfront=,vcpus=,memory=",
         metavar="SPEC", action="append", default=[])
     add("--vif", "appended to xl's vif entry (rate=..., mtu=..., script=...)", metavar="EXTRA",
@@ -227,6 +230,8 @@ def parse(arguments):
             raise usage_error(f"kernel {kernel!r} is not one of {', '.join(KERNELS)}")
     if args.command not in ("run", "shell"):
         return args
+    if args.icount and args.thread != "single":
+        raise usage_error(f"argument --thread: {args.thread!r} does not go with --icount")
     dom0_kernel = args.dom0_kernel or args.kernel
     guests = guests_of(args)
     # With several processors the emulator loses PVH guests by triple faults; on one counted
@@ -237,7 +242,7 @@ def parse(arguments):
         guests=guests, vif=",".join(args.vif), params=args.param, timeout=args.timeout,
         log=args.log, share=check_folder("--share", args.share),
         modules=check_folder("--modules", args.modules), icount=args.icount,
-        cpus=args.cpus or (1 if one else 2), dom0_vcpus=args.dom0_vcpus or (1 if one else 2),
+        thread=args.thread, cpus=args.cpus or (1 if one else 2), dom0_vcpus=args.dom0_vcpus or (1 if one else 2),
         dom0_memory=args.dom0_memory or (1280 if dom0_kernel == "debug" else 768),
         dom0_cmdline=args.dom0_cmdline, xen_cmdline=args.xen_cmdline, verbose=args.verbose,
         qemu_plugin=args.qemu_plugin)

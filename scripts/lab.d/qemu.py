@@ -37,14 +37,19 @@ def check_memory(plan):
                        "ask for fewer or smaller guests (--guests, --memory, --dom0-memory)")
 
 
+def accelerator(thread):
+    """single: all processors in one thread. With multi, a thread each, one processor now and
+    then runs an int3 of a code patch that is already over, and its kernel dies of it."""
+    return ["-accel", f"tcg,thread={thread}"]
+
+
 def command(plan, xen, dom0, root, image, initrd, work):
     xen_line = (f"{XEN} dom0_mem={plan.dom0_memory}M,max:{plan.dom0_memory}M "
                 f"dom0_max_vcpus={min(plan.dom0_vcpus, 16)} {plan.xen_cmdline}")
     dom0_line = f"{payload.CMDLINE} {plan.dom0_cmdline}"
     modules = ",".join(part.replace(",", ",,") for part in
                        (f"{dom0.vmlinuz} {dom0_line}", initrd))
-    accel = (["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"] if plan.icount
-             else ["-accel", "tcg,thread=multi"])
+    count = ["-icount", "shift=0,sleep=off"] if plan.icount else []
 
     def disk(name, path, more):
         return ["-drive", f"file={path.replace(',', ',,')},format=raw,if=none,id={name},{more}",
@@ -53,7 +58,8 @@ def command(plan, xen, dom0, root, image, initrd, work):
              "-device", "virtio-9p-pci,fsdev=share,mount_tag=share"] if plan.share else []
     plugin = ["-plugin", plan.qemu_plugin] if plan.qemu_plugin else []
     return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-            "-name", "xpv-lab", "-machine", "pc", *accel, *plugin, "-cpu", CPU,
+            "-name", "xpv-lab", "-machine", "pc", *accelerator(plan.thread), *count, *plugin,
+            "-cpu", CPU,
             "-smp", str(plan.cpus), "-m", str(memory(plan)), "-no-reboot",
             "-kernel", xen, "-append", xen_line, "-initrd", modules,
             *disk("root", os.path.join(root, "dom0.ext4"), "snapshot=on,cache=unsafe"),
