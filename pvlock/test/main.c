@@ -24,6 +24,7 @@
 #include <linux/uaccess.h>
 
 #include "pvlock/pvlock.h"
+#include "pvlock/test/nmi.h"
 
 #define THREADS_MAX 64
 
@@ -41,6 +42,7 @@ enum {
 	OPTION_IRQS,
 	OPTION_TIMER,
 	OPTION_FREE,
+	OPTION_NMI,
 	OPTION_PAIRS,
 	OPTION_MISUSE,
 	OPTIONS
@@ -58,6 +60,7 @@ static const struct {
 	[OPTION_IRQS] = { "irqs", 0, 1, 0 },	      /* every other time irqsave */
 	[OPTION_TIMER] = { "timer", 0, 1, 0 },	      /* interrupts take locks too */
 	[OPTION_FREE] = { "free", 0, 1, 0 },	      /* locks freed by the last user */
+	[OPTION_NMI] = { "nmi", 0, 1000000, 0 },      /* locks between NMIs; bound threads */
 	[OPTION_PAIRS] = { "pairs", 0, 10000000, 0 }, /* not threads: so many pairs */
 	[OPTION_MISUSE] = { "misuse", 0, 1, 0 },      /* not threads: bad unlocks */
 };
@@ -80,7 +83,8 @@ struct worker {
 	struct task_struct *task;
 	u64 count;
 	u64 irq_count;
-	u64 faults; /* found somebody else inside */
+	u64 nmi_count; /* of the CPU, not the thread */
+	u64 faults;    /* found somebody else inside */
 } ____cacheline_aligned;
 
 static struct worker workers[THREADS_MAX];
@@ -88,6 +92,7 @@ static struct {
 	struct hrtimer timer;
 	u64 count;
 } timers[THREADS_MAX];
+static cpumask_t nmi_targets;
 static struct completion go;
 static bool stop;
 static DEFINE_MUTEX(run_mutex);
@@ -209,6 +214,20 @@ static enum hrtimer_restart timer_fired(struct hrtimer *timer)
 	return READ_ONCE(stop) ? HRTIMER_NORESTART : HRTIMER_RESTART;
 }
 
+/* The threads' lock, if it can be had: its unlock may have to wake a waiter. */
+static void nmi_section(unsigned int cpu)
+{
+	struct worker *worker = &workers[cpu % THREADS_MAX];
+
+	if (kind != KIND_XPV || !xpv_spin_trylock(&shared.xpv))
+		return;
+	if (shared.inside)
+		worker->faults++;
+	shared.count++;
+	worker->nmi_count++;
+	xpv_spin_unlock(&shared.xpv);
+}
+
 static int work(void *data)
 {
 	struct worker *worker = data;
@@ -237,8 +256,12 @@ static int work(void *data)
 			irq_section(&worker->irq_count);
 		if (option[OPTION_FREE] && !(round & 3))
 			use_object();
-		if (!(++round & 63))
+		/* What is not measured stays out of most rounds. */
+		if (!(++round & 63)) {
+			if (option[OPTION_NMI] && round % option[OPTION_NMI] < 64)
+				nmi_send(&nmi_targets);
 			cond_resched();
+		}
 		/* While the guest suspends no tick asks for it. */
 		if (!(round & 1023))
 			schedule();
@@ -249,9 +272,9 @@ static int work(void *data)
 	return 0;
 }
 
-static int report(u64 ns)
+static int report(u64 ns, const struct nmi_counts *nmis)
 {
-	u64 sum = 0, irqs = 0, low = U64_MAX, high = 0, faults = 0;
+	u64 sum = 0, irqs = 0, tried = 0, low = U64_MAX, high = 0, faults = 0;
 	u32 i, at = 0;
 
 	for (i = 0; i < option[OPTION_THREADS]; i++) {
@@ -261,14 +284,18 @@ static int report(u64 ns)
 		low = min(low, workers[i].count);
 		high = max(high, workers[i].count);
 	}
-	for (i = 0; i < THREADS_MAX; i++)
+	for (i = 0; i < THREADS_MAX; i++) {
 		irqs += timers[i].count;
+		tried += workers[i].nmi_count;
+	}
 	at += scnprintf(result + at, PAGE_SIZE - at,
 			"lock: %s\nthreads: %u\nns: %llu\ncount: %llu\nfewest: %llu\nmost: %llu\n"
-			"exact: %d\nfaults: %llu\nirq_count: %llu\neach:",
+			"exact: %d\nfaults: %llu\nirq_count: %llu\n"
+			"nmis: %llu\nnmi_waited: %llu\nnmi_slept: %llu\nnmi_longest_ns: %llu\n"
+			"nmi_trylocks: %llu\neach:",
 			kinds[kind], option[OPTION_THREADS], ns, sum, low, high,
-			sum == shared.count && irqs == shared.irq_count && !faults, faults,
-			irqs);
+			sum + tried == shared.count && irqs == shared.irq_count && !faults, faults,
+			irqs, nmis->taken, nmis->waited, nmis->slept, nmis->longest, tried);
 	for (i = 0; i < option[OPTION_THREADS]; i++)
 		at += scnprintf(result + at, PAGE_SIZE - at, " %llu", workers[i].count);
 	scnprintf(result + at, PAGE_SIZE - at, "\n");
@@ -350,6 +377,7 @@ static void wait_ms(u32 ms)
 static int run(void)
 {
 	unsigned int cpus = num_online_cpus(), cpu = cpumask_first(cpu_online_mask);
+	struct nmi_counts nmis = {};
 	u32 i, started;
 	int err = 0;
 	u64 begin;
@@ -358,6 +386,12 @@ static int run(void)
 	shared.count = shared.irq_count = 0;
 	stop = false;
 	init_completion(&go);
+	cpumask_clear(&nmi_targets);
+	if (option[OPTION_NMI]) {
+		err = nmi_start(option[OPTION_HOLD], nmi_section);
+		if (err)
+			return err;
+	}
 	for (i = 0; i < THREADS_MAX; i++) {
 		timers[i].count = 0;
 		hrtimer_init(&timers[i].timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
@@ -373,6 +407,7 @@ static int run(void)
 		}
 		if (option[OPTION_BIND] && cpus) {
 			kthread_bind(task, cpu);
+			cpumask_set_cpu(cpu, &nmi_targets);
 			cpu = cpumask_next(cpu, cpu_online_mask);
 			if (cpu >= nr_cpu_ids)
 				cpu = cpumask_first(cpu_online_mask);
@@ -389,7 +424,12 @@ static int run(void)
 	begin = ktime_get_ns() - begin;
 	for (i = 0; i < started; i++)
 		kthread_stop(workers[i].task);
-	return err ?: report(begin);
+	if (option[OPTION_NMI]) {
+		int lost = nmi_stop(&nmis);
+
+		err = err ?: lost;
+	}
+	return err ?: report(begin, &nmis);
 }
 
 static int parse(char *text)
