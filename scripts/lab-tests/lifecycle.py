@@ -127,7 +127,7 @@ def guest_to_guest(first, second):
     for source, sink in ((first, second), (second, first)):
         listener = guest_start(sink, "nc -d -l -p 5200 | sha256sum")
         wait_for("the guest listens", lambda: ":5200 " in guest(sink, "ss -ltn", ok=False))
-        sent = guest(source, "head -c 16777216 /dev/urandom >/tmp/s; "
+        sent = guest(source, "dd if=/dev/urandom of=/tmp/s bs=1M count=16 status=none; "
                      f"nc -N {address(sink)} 5200 < /tmp/s; sha256sum < /tmp/s; rm /tmp/s", timeout=300)
         got = finish(listener, 300)
         check(got.split()[0] == sent.split()[0], f"{got} arrived, {sent} was sent")

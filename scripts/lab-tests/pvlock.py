@@ -111,6 +111,18 @@ def busy_reference(name):
     check("refused" in refused, "rmmod went through although a module uses it")
 
 
+def nmis(name):
+    """Each CPU gets NMIs wherever it is, waiting and sleeping included: they take a lock of
+    their own, which they may have to wait for, and try the threads'. Xen tells whether a
+    vCPU was ever blocked in one."""
+    torture(name, "threads=8 irqs=1 nmi=1000 hold=200", False)
+    result = parse(guest(name, f"cat {TEST}"))
+    say(", ".join(f"{key} {result[key]}" for key in ("nmis", "nmi_waited", "nmi_trylocks",
+                                                     "nmi_longest_ns")))
+    check(result["nmi_slept"] == 0, f"an NMI slept: {result}")
+    check(result["nmi_waited"] > 0 and result["nmi_trylocks"] > 0, f"nothing was tried: {result}")
+
+
 def bad_unlock(name):
     """Warned of once, counted each time, harmless. The warning is meant, so it is kept
     from the console, where the lab would take it for a splat, and wiped when it was seen."""
@@ -152,8 +164,9 @@ def save_restore(name):
         guest(name, f"echo > {STATS}; rm -f /tmp/pid; "
                     "(setsid sh -c \"echo \\$\\$ > /tmp/pid; "
                     f"echo 'threads=8 irqs=1 ms=600000' > {TEST}\" > /dev/null 2>&1 &); sleep 0.5")
-        run(f"xl save {name} /var/tmp/{name}.save && xl restore /var/tmp/{name}.save && "
-            f"rm /var/tmp/{name}.save", timeout=300)
+        # The file lies in dom0's memory: what it leaves behind others would miss.
+        run(f"xl save {name} /var/tmp/{name}.save && xl restore /var/tmp/{name}.save; "
+            f"status=$?; rm -f /var/tmp/{name}.save; exit $status", timeout=300)
         run(f"guest-wait {name}", timeout=300)
         guest(name, f"sleep {SECONDS}; kill -9 $(cat /tmp/pid)")  # they are still at it
         sound(name, parse(guest(name, f"cat {TEST}")), share=False)
@@ -230,6 +243,7 @@ def main():
                 "threads=8 timer=1 irqs=1", False)
     report.test("8 threads, locks freed by their last user", torture, name, "threads=8 free=1",
                 False)
+    report.test("NMIs that take locks", nmis, name)
     report.test("unlocks by who does not hold the lock", bad_unlock, name)
     report.test("vCPU hotplug under contention", hotplug, name)
     report.test("the modules go and come", reloads, name)
