@@ -242,7 +242,8 @@ def parse(arguments):
         guests=guests, vif=",".join(args.vif), params=args.param, timeout=args.timeout,
         log=args.log, share=check_folder("--share", args.share),
         modules=check_folder("--modules", args.modules), icount=args.icount,
-        thread=args.thread, cpus=args.cpus or (1 if one else 2), dom0_vcpus=args.dom0_vcpus or (1 if one else 2),
+        thread=args.thread, cpus=args.cpus or (1 if one else 2),
+        dom0_vcpus=args.dom0_vcpus or (1 if one else 2),
         dom0_memory=args.dom0_memory or (1280 if dom0_kernel == "debug" else 768),
         dom0_cmdline=args.dom0_cmdline, xen_cmdline=args.xen_cmdline, verbose=args.verbose,
         qemu_plugin=args.qemu_plugin)

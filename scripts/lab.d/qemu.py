@@ -59,8 +59,7 @@ def command(plan, xen, dom0, root, image, initrd, work):
     plugin = ["-plugin", plan.qemu_plugin] if plan.qemu_plugin else []
     return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
             "-name", "xpv-lab", "-machine", "pc", *accelerator(plan.thread), *count, *plugin,
-            "-cpu", CPU,
-            "-smp", str(plan.cpus), "-m", str(memory(plan)), "-no-reboot",
+            "-cpu", CPU, "-smp", str(plan.cpus), "-m", str(memory(plan)), "-no-reboot",
             "-kernel", xen, "-append", xen_line, "-initrd", modules,
             *disk("root", os.path.join(root, "dom0.ext4"), "snapshot=on,cache=unsafe"),
             *disk("run", image, "readonly=on"),
