@@ -16,15 +16,43 @@ inline void mb() noexcept { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void rmb() noexcept { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
 inline void wmb() noexcept { __atomic_thread_fence(__ATOMIC_RELEASE); }
 
+// Between any two steps of this file another CPU, or the other domain, may do anything:
+// a program that runs every order of such steps defines this, everybody else nothing.
+#ifndef XPV_STEP
+#define XPV_STEP() static_cast<void>(0)
+#endif
+
 // One load or store of one word, never split, repeated or invented.
 template <class T> T load_once(const T* address) noexcept {
     static_assert(sizeof(T) <= sizeof(uint64_t));
+    XPV_STEP();
     return *static_cast<const volatile T*>(address);
 }
 
 template <class T> void store_once(T* address, T value) noexcept {
     static_assert(sizeof(T) <= sizeof(uint64_t));
+    XPV_STEP();
     *static_cast<volatile T*>(address) = value;
+}
+
+// The same between CPUs of our own, ordered with everything around them.
+template <class T> T atomic_load(const T* address) noexcept {
+    XPV_STEP();
+    return __atomic_load_n(address, __ATOMIC_SEQ_CST);
+}
+template <class T> void atomic_store(T* address, T value) noexcept {
+    XPV_STEP();
+    __atomic_store_n(address, value, __ATOMIC_SEQ_CST);
+}
+template <class T> T atomic_exchange(T* address, T value) noexcept {
+    XPV_STEP();
+    return __atomic_exchange_n(address, value, __ATOMIC_SEQ_CST);
+}
+// False: *address was not expected, which then holds what it is.
+template <class T> bool atomic_cas(T* address, T& expected, T desired) noexcept {
+    XPV_STEP();
+    return __atomic_compare_exchange_n(address, &expected, desired, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
 }
 
 // Copy a slot between shared and private memory in 32-bit words, each touched

@@ -46,6 +46,9 @@ public:
 
     void notify() const noexcept { xpv_evtchn_notify(channel_); }
 
+    // Pay the EOI of the last event. spurious: it brought no work.
+    void eoi(bool spurious) const noexcept { xpv_evtchn_eoi(channel_, spurious); }
+
     // First thing in the handler: from now on one EOI is owed.
     void arrived() noexcept { __atomic_store_n(&owed_, true, __ATOMIC_RELEASE); }
 

@@ -159,6 +159,12 @@ int xpv_xenbus_switch(struct xpv_xenbus *bus, uint32_t state);
 /* Domain id of the other end. Any context. */
 uint16_t xpv_xenbus_peer(const struct xpv_xenbus *bus);
 
+/* ---- time -------------------------------------------------------------- */
+
+/* Milliseconds since some point in the past; never goes back, stands still while the
+ * domain is suspended. A few milliseconds coarse. Any context. */
+uint64_t xpv_now_ms(void);
+
 /* ---- messages --------------------------------------------------------- */
 
 enum xpv_log_level { XPV_LOG_ERR,

@@ -100,11 +100,13 @@ Step back_changed(Phase phase, PeerState peer, bool online) noexcept {
     return stay(phase);
 }
 
+// The other end has let go of the rings.
+constexpr unsigned let_go =
+    peer_bit(PeerState::Closing) | peer_bit(PeerState::Closed) | peer_bit(PeerState::Unknown);
+
 // Leaving: the other end lets go of the rings before we take them back, so that
 // no page has to be deferred. Every wait is bounded by the caller.
 Step front_remove(Phase phase) noexcept {
-    constexpr unsigned let_go =
-        peer_bit(PeerState::Closing) | peer_bit(PeerState::Closed) | peer_bit(PeerState::Unknown);
     constexpr unsigned settled =
         peer_bit(PeerState::Closed) | peer_bit(PeerState::InitWait) | peer_bit(PeerState::Unknown);
     switch (phase) {
@@ -119,6 +121,15 @@ Step front_remove(Phase phase) noexcept {
     case Phase::Closed:
         return Step{action_none, Phase::Closed, static_cast<uint16_t>(settled), true};
     }
+    return stay(phase);
+}
+
+// The way out of Remove, as far as Closed; without rings there is nothing to renew.
+Step front_renew(Phase phase) noexcept {
+    if (holds_rings(phase))
+        return go(Phase::Closing, action_quiesce);
+    if (phase == Phase::Closing)
+        return go(Phase::Closed, action_disconnect, let_go);
     return stay(phase);
 }
 
@@ -146,6 +157,8 @@ Step next(Role role, Phase phase, PeerState peer, Event event, bool online) noex
         return holds_rings(phase) ? go(Phase::Closing, action_disconnect) : stay(phase);
     case Event::Remove:
         return role == Role::Front ? front_remove(phase) : back_remove(phase);
+    case Event::Renew:
+        return role == Role::Front ? front_renew(phase) : stay(phase);
     }
     return stay(phase);
 }

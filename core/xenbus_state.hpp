@@ -41,8 +41,9 @@ enum class Event : uint8_t {
     Ready,   // backend: hotplug-status says connected
     Broken,  // the other end broke the protocol on the data path
     Remove,  // our driver is leaving the device
+    Renew,   // frontend: leave of our own will, Changed once that is done (Closed)
 };
-inline constexpr uint32_t event_count = 4;
+inline constexpr uint32_t event_count = 5;
 
 // Work of a step, done in the order of the bits, before the phase changes.
 enum Action : uint8_t {

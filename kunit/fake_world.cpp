@@ -104,3 +104,5 @@ void xpv_log(const xpv_xenbus*, xpv_log_level level, const char* format, ...) {
     world.log.add(level, format, arguments);
     __builtin_va_end(arguments);
 }
+
+uint64_t xpv_now_ms() { return xpv::fake::world().now_ms; }

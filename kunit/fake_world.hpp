@@ -58,6 +58,7 @@ public:
     Events& events;
     Log& log;
     xpv_xenbus& bus;
+    uint64_t now_ms = 1000; // xpv_now_ms()
 
     // The peer lets go of everything and the deferred list runs dry.
     void settle() noexcept;

@@ -45,6 +45,8 @@ void our_front(const Node& node, Moves& moves) noexcept {
         if (holds_rings(front)) {
             after.front.running = running(Event::Broken);
             moves.add(Move::Fault, after);
+            after.front.running = running(Event::Renew);
+            moves.add(Move::Fault, after);
         }
         return;
     }
@@ -67,7 +69,7 @@ void our_front(const Node& node, Moves& moves) noexcept {
     if (step.actions & (action_disconnect | action_connect))
         after.match = false; // other rings, or none
     after.front.phase = static_cast<uint8_t>(step.to);
-    if (event == Event::Broken)
+    if (event == Event::Broken || (event == Event::Renew && step.to == Phase::Closed))
         after.front.running = running(Event::Changed);
     const uint32_t shown = wire_state(Role::Front, step.to);
     if (shown != wire_state(Role::Front, phase_of(front)))

@@ -44,13 +44,21 @@ inline ExtraInfo gso_extra(uint8_t type, uint16_t size, bool more) noexcept {
     return extra;
 }
 
+// Segments of less than this no TCP has to send (TCP_MIN_SND_MSS), and one packet of 64 KiB
+// would become thousands of them. At the other end 0xffff, which no segment can be, means
+// something else to Linux (GSO_BY_FRAGS).
+inline constexpr uint32_t min_gso_size = 48;
+inline constexpr uint32_t max_gso_size = max_packet - 1;
+
 // Offload state of a GSO extra from the other end. Protocol on a type or size that
-// the protocol does not know.
+// the protocol does not know; Invalid on a size that no packet needs: it alone is lost.
 inline Result<void> read_gso(const ExtraInfo& extra, xpv_offload& offload) noexcept {
     const uint8_t type = extra.u.gso.type;
     if (extra.u.gso.size == 0 ||
         (type != XEN_NETIF_GSO_TYPE_TCPV4 && type != XEN_NETIF_GSO_TYPE_TCPV6))
         return Error::Protocol;
+    if (extra.u.gso.size < min_gso_size || extra.u.gso.size > max_gso_size)
+        return Error::Invalid;
     offload.gso = type;
     offload.gso_size = extra.u.gso.size;
     return {};

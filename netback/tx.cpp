@@ -31,8 +31,11 @@ TxPath::Verdict TxPath::take_extras(uint32_t& left, Taken& taken, xpv_offload& o
         ++taken.extras;
         switch (extra.type) {
         case XEN_NETIF_EXTRA_TYPE_GSO:
-            if (!net::read_gso(extra, offload).ok())
-                return fatal(Fault::TxGso, extra.u.gso.type);
+            if (const Result<void> known = net::read_gso(extra, offload); !known.ok()) {
+                if (known.error() == Error::Protocol)
+                    return fatal(Fault::TxGso, extra.u.gso.type);
+                verdict = Verdict::Drop;
+            }
             if (!gso_)
                 verdict = Verdict::Drop;
             break;

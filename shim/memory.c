@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* core/kapi.h: memory. */
+/* core/kapi.h: memory and time. */
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
@@ -30,4 +31,9 @@ void xpv_page_free(struct xpv_page *page)
 void *xpv_page_address(struct xpv_page *page)
 {
 	return page_address(xpv_to_page(page));
+}
+
+uint64_t xpv_now_ms(void)
+{
+	return jiffies64_to_msecs(get_jiffies_64());
 }
