@@ -47,7 +47,7 @@ private:
 };
 
 // One page shared with one domain through one reference, for rings and other
-// things that live long. Data pages use GrantBatch.
+// things that live long.
 class Grant : NoCopy {
 public:
     Grant() noexcept = default;

@@ -5,10 +5,9 @@ ends: traffic, drivers coming and going, and the KUnit suites inside the PVH gue
 Any splat fails the run; kmemleak is asked at the end where it is there. Guests: g1
 is PV, g2 PVH."""
 
-import os
 import re
 
-from labtest import (Report, address, check, guest, guest_start, guests, online, ping, run, vif,
+from labtest import (Report, address, check, guest, guest_start, guests, online, ping, run,
                      wait_for)
 
 MODULES = "/lib/modules/xpv"
