@@ -36,6 +36,19 @@ TEST(netfront_leave_reconnects_after_the_backend_let_go) {
     }
 }
 
+// The backend is Closed when its wait ends, and will say nothing more.
+TEST(netfront_leave_reconnects_without_another_event) {
+    Vif vif;
+    CHECK(vif.connect());
+    vif.os.on_wait = [](xpv_netfront_os& os, uint16_t) {
+        static_cast<Vif*>(os.context)->peer_state(XenbusStateClosed);
+        return true;
+    };
+    vif.handle(XPV_NETFRONT_RECONNECT);
+    CHECK_EQ(vif.world.bus.state(), 1u);
+    CHECK(vif.settle_down());
+}
+
 // A backend that never lets go costs a bounded wait; what it holds is deferred quietly.
 TEST(netfront_leave_reconnects_without_the_backend) {
     Vif vif{2};
