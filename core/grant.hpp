@@ -86,14 +86,17 @@ public:
 
     // count references, all or NoSpace / NoMemory. May sleep.
     Result<void> reserve(uint32_t count) noexcept;
-    // Give back every reference that was not deferred; none of them may grant.
+    // Give back every reference that is not lost; none of them may grant.
     void release() noexcept;
 
     uint32_t count() const noexcept { return count_; }
     uint32_t operator[](uint32_t i) const noexcept { return refs_[i]; }
 
+    // Access through reference i, which grants, is over for good. True: its page is the
+    // caller's and index i lost (lost(i)) until the next reserve(). False: defer().
+    [[nodiscard]] bool end(uint32_t i) noexcept;
     // Reference i is still held by the peer: hand it and page to the deferred list.
-    // Index i is then lost (lost(i)) until the next reserve().
+    // Index i is then lost.
     void defer(uint32_t i, xpv_page* page) noexcept;
     bool lost(uint32_t i) const noexcept { return refs_[i] == invalid; }
 

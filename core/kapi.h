@@ -53,9 +53,16 @@ void xpv_gnttab_grant(uint16_t domid, uint32_t count, const uint32_t *refs,
 
 /*
  * Try to end access through each refs[i]; ended[i] tells whether the peer had
- * let go. References stay reserved. Returns how many ended. Any context.
+ * let go, and the log has a line if not. References stay reserved. Returns how
+ * many ended. Any context.
  */
 uint32_t xpv_gnttab_end(uint32_t count, const uint32_t *refs, bool *ended);
+
+/*
+ * The same for good, and without a word in the log: refs[i] that ended are the
+ * kernel's again. The others are for xpv_gnttab_defer(). Any context.
+ */
+uint32_t xpv_gnttab_give_up(uint32_t count, const uint32_t *refs, bool *ended);
 
 /*
  * The peer still holds ref: hand the reference and page (may be NULL) to the

@@ -87,7 +87,7 @@ void front(Input& in) {
             fail_some(in, vif.world);
             break;
         case 4:
-            (void)vif.handle(in.flag() ? XPV_NETFRONT_BROKE : XPV_NETFRONT_RECONNECT);
+            (void)vif.handle(in.flag() ? XPV_NETFRONT_RESUMED : XPV_NETFRONT_RECONNECT);
             break;
         case 5:
             xpv_netfront_want_queues(vif.device, 1 + in.below(vif.settings.max_queues));

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "kunit/fake_world.hpp"
 
+#ifdef XPV_TEST_STEPS
+extern "C" void (*xpv_test_step)() = nullptr;
+#endif
+
 namespace xpv::fake {
 
 struct Parts {

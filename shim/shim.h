@@ -43,6 +43,13 @@ int xpv_refuse_beside(struct device_driver *ours, const char *stock_driver,
 		      const char *stock_module);
 
 /*
+ * Unregister, when the module goes. leave (NULL allowed) is called before for each
+ * device, with its lock held: for what takes long, and for what needs xenstore's events.
+ */
+void xpv_xenbus_unregister_driver(struct xenbus_driver *driver,
+				  void (*leave)(struct xenbus_device *dev));
+
+/*
  * Poll the other end's state node until its bit (1 << state) is in mask, or
  * for at most timeout_ms milliseconds; returns whether it is. May sleep.
  */

@@ -97,6 +97,33 @@ int xpv_refuse_beside(struct device_driver *ours, const char *stock_driver,
 	return -EBUSY;
 }
 
+struct leaving {
+	const struct device_driver *driver;
+	void (*leave)(struct xenbus_device *dev);
+};
+
+static int leave_device(struct device *dev, void *data)
+{
+	const struct leaving *leaving = data;
+
+	device_lock(dev);
+	if (dev->driver == leaving->driver)
+		leaving->leave(to_xenbus_device(dev));
+	device_unlock(dev);
+	return 0;
+}
+
+void xpv_xenbus_unregister_driver(struct xenbus_driver *driver,
+				  void (*leave)(struct xenbus_device *dev))
+{
+	struct leaving leaving = { &driver->driver, leave };
+
+	if (leave)
+		WARN_ON(driver_for_each_device(&driver->driver, NULL, &leaving,
+					       leave_device));
+	xenbus_unregister_driver(driver);
+}
+
 bool xpv_wait_peer(struct xenbus_device *dev, u16 mask, unsigned int timeout_ms)
 {
 	unsigned long end = jiffies + msecs_to_jiffies(timeout_ms);
