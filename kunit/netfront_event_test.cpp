@@ -20,8 +20,6 @@ using test::each;
 
 namespace {
 
-constexpr uint32_t stop = XPV_NETFRONT_TX_STOP;
-
 void give(Wire& wire, uint32_t count) noexcept {
     for (uint32_t i = 0; i < count; ++i)
         wire.give_packet(60);
@@ -147,6 +145,8 @@ TEST(netfront_event_shared_channel) {
 #ifdef XPV_TEST_STEPS
 
 namespace {
+
+constexpr uint32_t stop = XPV_NETFRONT_TX_STOP;
 
 // The backend answers everything and sends its event before one step of ours, and
 // another CPU takes that event: without the transmit lock, which is ours.

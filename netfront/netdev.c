@@ -64,8 +64,8 @@ static bool tcp_at_limit(const struct sock *sk, const struct sk_buff *skb)
 }
 
 /*
- * Whoever gave a packet a destructor counts it, and sends no more when he has too many
- * of them: the bound of a burst. Memory of a user's own is counted by the user. TCP
+ * Whoever gave a packet a destructor counts it, and sends no more with too many of them
+ * under way: the bound of a burst. Memory of a user's own is counted by the user. TCP
  * does not wait for pure acknowledgements.
  */
 static bool is_owned(struct sk_buff *skb)
