@@ -186,13 +186,26 @@ public:
         if (count_ == 0)
             return;
         xpv_gnttab_copy(ops_, count_);
-        for (uint32_t i = 0; i < count_; ++i)
+        for (uint32_t i = 0; i < count_; ++i) {
+            if (ops_[i].status == GNTST_okay)
+                continue;
+            if (ops_[i].status == GNTST_eagain)
+                again(ops_[i]);
             if (ops_[i].status != GNTST_okay)
                 on_failure(tags_[i], ops_[i].status);
+        }
         count_ = 0;
     }
 
 private:
+    // The page was paged out or is being shared or unshared: Xen sees to it now. We
+    // cannot sleep until it has, so a page that takes long is one that cannot be had.
+    static constexpr uint32_t tries = 8;
+    static void again(gnttab_copy& op) noexcept {
+        for (uint32_t i = 0; i < tries && op.status == GNTST_eagain; ++i)
+            xpv_gnttab_copy(&op, 1);
+    }
+
     gnttab_copy ops_[XPV_COPY_BATCH];
     uint32_t tags_[XPV_COPY_BATCH];
     uint32_t count_ = 0;

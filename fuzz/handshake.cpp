@@ -129,8 +129,8 @@ void back(Input& in) {
                 RawRing{guest.rings[0].tx_page, 12, 256}.req_prod(in.near(0));
                 break;
             case 6:
-                if (vif.broken)
-                    vif.run_broken();
+                if (vif.poked)
+                    vif.run_poke();
                 break;
             default:
                 (void)vif.handle(XPV_NETBACK_CHANGED);
