@@ -20,7 +20,7 @@ from common import LabError, read, write
 # What a kernel has built in, or not at all, is left out.
 COMMON = """
 xen_evtchn xen_gntdev xen_gntalloc xen_privcmd xenfs xen_blkfront xen_netfront
-null_blk tun veth dummy macvlan 8021q pktgen tcp_bbr kunit
+null_blk tun veth dummy macvlan 8021q pktgen netconsole tcp_bbr kunit
 sch_fq sch_fq_codel sch_netem sch_tbf sch_ingress sch_htb cls_bpf act_bpf act_mirred cls_matchall
 """.split()
 DOM0_FIRST = ["crc32c_generic", "virtio_pci", "virtio_blk", "ext4"]  # until dom0 has its root

@@ -94,7 +94,8 @@ def guest_initrd(plan, kernel, root, work, into):
     extra = os.path.join(work, f"extra-{kernel.name}.cpio")
     with cpio.Archive(extra) as archive:
         archive.file("init", os.path.join(HERE, "guest/init"))
-        archive.file("usr/sbin/agent", os.path.join(channel.programs(), "agent"))
+        for name in ("agent", "lab-send"):
+            archive.file(f"usr/sbin/{name}", os.path.join(channel.programs(), name))
         for name in ("lab-net-start", "lab-hotplug", "lab-ifup"):
             archive.file(f"usr/sbin/{name}", os.path.join(HERE, "guest", name))
         archive.tree(os.path.join(modules_tree(plan, kernel, work, "guest"), "lib"), "usr/lib")
