@@ -60,7 +60,7 @@ class Flood:
         for thread in self.threads:
             thread.start()
         self.process = guest_start(self.other, f"exec lab-send udp {address(self.victim)} 9 8000 "
-                                   "100000000 seconds=600 sndbuf=400000")
+                                   "100000000 seconds=600 sndbuf=400000 gap=2000")
         return self
 
     def send(self):
@@ -68,7 +68,7 @@ class Flood:
         sock.setblocking(False)
         while not self.stop:
             try:
-                for _ in range(20):
+                for _ in range(8):
                     sock.sendto(bytes(8000), (address(self.victim), 9))
             except OSError:
                 pass
