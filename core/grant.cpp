@@ -34,12 +34,11 @@ Result<OwnedPage> Grant::revoke() noexcept {
     if (!page_)
         return OwnedPage{};
     bool ended = false;
-    xpv_gnttab_end(1, &ref_, &ended);
+    xpv_gnttab_give_up(1, &ref_, &ended);
     if (!ended) {
         xpv_gnttab_defer(ref_, page_.release());
         return Error::Busy;
     }
-    xpv_gnttab_unreserve(1, &ref_);
     return move(page_);
 }
 
@@ -68,6 +67,14 @@ void GrantRefs::release() noexcept {
     xpv_free(refs_);
     refs_ = nullptr;
     count_ = 0;
+}
+
+bool GrantRefs::end(uint32_t i) noexcept {
+    bool ended = false;
+    xpv_gnttab_give_up(1, &refs_[i], &ended);
+    if (ended)
+        refs_[i] = invalid;
+    return ended;
 }
 
 void GrantRefs::defer(uint32_t i, xpv_page* page) noexcept {

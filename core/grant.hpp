@@ -47,7 +47,7 @@ private:
 };
 
 // One page shared with one domain through one reference, for rings and other
-// things that live long. Data pages use GrantBatch.
+// things that live long.
 class Grant : NoCopy {
 public:
     Grant() noexcept = default;
@@ -86,14 +86,17 @@ public:
 
     // count references, all or NoSpace / NoMemory. May sleep.
     Result<void> reserve(uint32_t count) noexcept;
-    // Give back every reference that was not deferred; none of them may grant.
+    // Give back every reference that is not lost; none of them may grant.
     void release() noexcept;
 
     uint32_t count() const noexcept { return count_; }
     uint32_t operator[](uint32_t i) const noexcept { return refs_[i]; }
 
+    // Access through reference i, which grants, is over for good. True: its page is the
+    // caller's and index i lost (lost(i)) until the next reserve(). False: defer().
+    [[nodiscard]] bool end(uint32_t i) noexcept;
     // Reference i is still held by the peer: hand it and page to the deferred list.
-    // Index i is then lost (lost(i)) until the next reserve().
+    // Index i is then lost.
     void defer(uint32_t i, xpv_page* page) noexcept;
     bool lost(uint32_t i) const noexcept { return refs_[i] == invalid; }
 
@@ -183,13 +186,26 @@ public:
         if (count_ == 0)
             return;
         xpv_gnttab_copy(ops_, count_);
-        for (uint32_t i = 0; i < count_; ++i)
+        for (uint32_t i = 0; i < count_; ++i) {
+            if (ops_[i].status == GNTST_okay)
+                continue;
+            if (ops_[i].status == GNTST_eagain)
+                again(ops_[i]);
             if (ops_[i].status != GNTST_okay)
                 on_failure(tags_[i], ops_[i].status);
+        }
         count_ = 0;
     }
 
 private:
+    // The page was paged out or is being shared or unshared: Xen sees to it now. We
+    // cannot sleep until it has, so a page that takes long is one that cannot be had.
+    static constexpr uint32_t tries = 8;
+    static void again(gnttab_copy& op) noexcept {
+        for (uint32_t i = 0; i < tries && op.status == GNTST_eagain; ++i)
+            xpv_gnttab_copy(&op, 1);
+    }
+
     gnttab_copy ops_[XPV_COPY_BATCH];
     uint32_t tags_[XPV_COPY_BATCH];
     uint32_t count_ = 0;

@@ -53,9 +53,16 @@ void xpv_gnttab_grant(uint16_t domid, uint32_t count, const uint32_t *refs,
 
 /*
  * Try to end access through each refs[i]; ended[i] tells whether the peer had
- * let go. References stay reserved. Returns how many ended. Any context.
+ * let go, and the log has a line if not. References stay reserved. Returns how
+ * many ended. Any context.
  */
 uint32_t xpv_gnttab_end(uint32_t count, const uint32_t *refs, bool *ended);
+
+/*
+ * The same for good, and without a word in the log: refs[i] that ended are the
+ * kernel's again. The others are for xpv_gnttab_defer(). Any context.
+ */
+uint32_t xpv_gnttab_give_up(uint32_t count, const uint32_t *refs, bool *ended);
 
 /*
  * The peer still holds ref: hand the reference and page (may be NULL) to the
@@ -171,11 +178,20 @@ enum xpv_log_level { XPV_LOG_ERR,
 		     XPV_LOG_WARN,
 		     XPV_LOG_INFO };
 
-/* One line to the kernel log, prefixed with the device; rate limited. Any
+/* One line to the kernel log, prefixed with the device; rate limited per device. Any
  * context. */
 __attribute__((format(printf, 3, 4))) void
 xpv_log(const struct xpv_xenbus *bus, enum xpv_log_level level,
 	const char *format, ...);
+
+/*
+ * The same for the toolstack as well: an error line, also in xenstore's error node of
+ * the device, which stays until xpv_xenbus_well(). Rate limited. May sleep.
+ */
+__attribute__((format(printf, 2, 3))) void
+xpv_xenbus_report(struct xpv_xenbus *bus, const char *format, ...);
+/* The device is in service: what was reported is over. May sleep. */
+void xpv_xenbus_well(struct xpv_xenbus *bus);
 
 XPV_END_DECLS
 

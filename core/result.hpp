@@ -56,6 +56,13 @@ private:
     bool ok_ = true;
 };
 
+// Memory, references, channels and xenstore's quota come back without anybody saying so:
+// worth another try after a while.
+constexpr bool is_shortage(Error error) noexcept {
+    return error == Error::NoMemory || error == Error::NoSpace || error == Error::TryAgain ||
+           error == Error::Busy;
+}
+
 // An errno from C; the caller knows that it is negative. Codes that the enum
 // does not name travel through unchanged.
 constexpr Error from_errno(int code) noexcept { return static_cast<Error>(-code); }

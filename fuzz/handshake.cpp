@@ -87,7 +87,7 @@ void front(Input& in) {
             fail_some(in, vif.world);
             break;
         case 4:
-            (void)vif.handle(in.flag() ? XPV_NETFRONT_BROKE : XPV_NETFRONT_RECONNECT);
+            (void)vif.handle(in.flag() ? XPV_NETFRONT_RESUMED : XPV_NETFRONT_RECONNECT);
             break;
         case 5:
             xpv_netfront_want_queues(vif.device, 1 + in.below(vif.settings.max_queues));
@@ -129,8 +129,8 @@ void back(Input& in) {
                 RawRing{guest.rings[0].tx_page, 12, 256}.req_prod(in.near(0));
                 break;
             case 6:
-                if (vif.broken)
-                    vif.run_broken();
+                if (vif.poked)
+                    vif.run_poke();
                 break;
             default:
                 (void)vif.handle(XPV_NETBACK_CHANGED);

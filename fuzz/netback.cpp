@@ -129,7 +129,7 @@ void step(Scene& s) {
     case 4:
     case 5:
         s.tx.publish();
-        if (s.vif.running && !s.vif.broken)
+        if (s.vif.running && !s.vif.poked)
             s.vif.tx_poll();
         break;
     case 6:
@@ -167,8 +167,8 @@ void step(Scene& s) {
         s.vif.hold = in.flag();
         if (in.flag())
             s.vif.all_done();
-        if (s.vif.broken)
-            s.vif.run_broken();
+        if (s.vif.poked)
+            s.vif.run_poke();
     }
 }
 

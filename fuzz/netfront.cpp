@@ -32,23 +32,25 @@ void send_packet(Scene& s) {
     offload.gso = static_cast<uint8_t>(s.in.below(3));
     offload.gso_size = offload.gso != 0 ? 1 + s.in.u16() % 1500 : 0;
     const In softirq{s.vif.world.account, Context::Softirq};
-    xpv_netfront_sender sender{};
+    xpv_netfront_send how{};
     if (s.in.flag()) {
-        sender.packet = runs;
-        sender.pressed = s.in.flag();
+        how.packet = runs;
+        how.at_limit = s.in.flag();
         s.vif.os.held.take();
     }
-    const bool more = s.in.flag();
-    const uint32_t result =
-        xpv_netfront_tx(s.vif.queue(), runs, used, total, offload, sender, more);
-    if (sender.packet != nullptr && (result & XPV_NETFRONT_TX_DROPPED))
+    how.more = s.in.flag();
+    how.ipv6 = s.in.flag();
+    const uint32_t result = xpv_netfront_tx(s.vif.queue(), runs, used, total, offload, how);
+    if (how.packet != nullptr && (result & XPV_NETFRONT_TX_DROPPED))
         s.vif.os.held.give();
 }
 
 void poll_tx(Scene& s) {
     const In softirq{s.vif.world.account, Context::Softirq};
     if (xpv_netfront_tx_due(s.vif.queue()) || s.in.flag())
-        (void)xpv_netfront_tx_poll(s.vif.queue());
+        (void)xpv_netfront_tx_poll(s.vif.queue(), s.in.flag());
+    if (s.in.below(16) == 0)
+        xpv_netfront_tx_release(s.vif.queue());
 }
 
 uint16_t rx_size(Input& in) noexcept {
@@ -125,8 +127,7 @@ void step(Scene& s) {
         break;
     case 12: {
         s.vif.world.events.raise(in.flag() ? wire.tx_port : wire.rx_port);
-        const In softirq{s.vif.world.account, Context::Softirq};
-        (void)xpv_netfront_rx_idle(s.vif.queue());
+        (void)idle(s.vif);
         break;
     }
     case 13: // keeps what it is given

@@ -37,6 +37,7 @@ enum class Call : uint8_t {
     // These cannot.
     Grant,
     End,
+    GiveUp,
     Unreserve,
     Defer,
     Unmap,

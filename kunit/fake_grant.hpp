@@ -18,6 +18,9 @@ public:
 
     enum class State : uint8_t { Free, Reserved, Granted, Deferred };
 
+    // Ends that failed with a line in the kernel's log each.
+    uint32_t loud = 0;
+
     // References that exist; xpv_gnttab_reserve() fails beyond.
     uint32_t capacity = 4096;
 
@@ -56,6 +59,7 @@ public:
     void grant(uint16_t peer, uint32_t count, const uint32_t* refs, xpv_page* const* pages,
                bool read_only) noexcept;
     uint32_t end(uint32_t count, const uint32_t* refs, bool* ended) noexcept;
+    uint32_t give_up(uint32_t count, const uint32_t* refs, bool* ended) noexcept;
     void defer(uint32_t ref, xpv_page* page) noexcept;
 
 private:
@@ -73,6 +77,7 @@ private:
     };
     Entry* entry(uint32_t ref) const noexcept;
     int access(uint16_t peer, uint32_t ref, bool write) const noexcept;
+    uint32_t end_each(uint32_t count, const uint32_t* refs, bool* ended) noexcept;
 
     Account& account_;
     Memory& memory_;

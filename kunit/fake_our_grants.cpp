@@ -199,6 +199,21 @@ void OurGrants::grant(uint16_t peer, uint32_t count, const uint32_t* refs, xpv_p
 
 uint32_t OurGrants::end(uint32_t count, const uint32_t* refs, bool* ended) noexcept {
     account_.enter(Call::End, Context::Hardirq);
+    const uint32_t n = end_each(count, refs, ended);
+    loud += count - n;
+    return n;
+}
+
+uint32_t OurGrants::give_up(uint32_t count, const uint32_t* refs, bool* ended) noexcept {
+    account_.enter(Call::GiveUp, Context::Hardirq);
+    const uint32_t n = end_each(count, refs, ended);
+    for (uint32_t i = 0; i < count; ++i)
+        if (ended[i])
+            unreserve(1, &refs[i]);
+    return n;
+}
+
+uint32_t OurGrants::end_each(uint32_t count, const uint32_t* refs, bool* ended) noexcept {
     uint32_t n = 0;
     for (uint32_t i = 0; i < count; ++i) {
         Entry* e = entry(refs[i]);
@@ -235,5 +250,8 @@ void xpv_gnttab_grant(uint16_t domid, uint32_t count, const uint32_t* refs, xpv_
 }
 uint32_t xpv_gnttab_end(uint32_t count, const uint32_t* refs, bool* ended) {
     return world().grants.end(count, refs, ended);
+}
+uint32_t xpv_gnttab_give_up(uint32_t count, const uint32_t* refs, bool* ended) {
+    return world().grants.give_up(count, refs, ended);
 }
 void xpv_gnttab_defer(uint32_t ref, xpv_page* page) { world().grants.defer(ref, page); }

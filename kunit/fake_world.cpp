@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "kunit/fake_world.hpp"
 
+#ifdef XPV_TEST_STEPS
+extern "C" void (*xpv_test_step)() = nullptr;
+#endif
+
 namespace xpv::fake {
 
 struct Parts {
@@ -103,6 +107,22 @@ void xpv_log(const xpv_xenbus*, xpv_log_level level, const char* format, ...) {
     __builtin_va_start(arguments, format);
     world.log.add(level, format, arguments);
     __builtin_va_end(arguments);
+}
+
+void xpv_xenbus_report(xpv_xenbus* bus, const char* format, ...) {
+    xpv::fake::World& world = xpv::fake::world();
+    world.account.enter(xpv::fake::Call::Log, xpv::fake::Context::Process);
+    ++bus->reports;
+    bus->reported = true;
+    __builtin_va_list arguments;
+    __builtin_va_start(arguments, format);
+    world.log.add(XPV_LOG_ERR, format, arguments);
+    __builtin_va_end(arguments);
+}
+
+void xpv_xenbus_well(xpv_xenbus* bus) {
+    xpv::fake::world().account.enter(xpv::fake::Call::Log, xpv::fake::Context::Process);
+    bus->reported = false;
 }
 
 uint64_t xpv_now_ms() { return xpv::fake::world().now_ms; }

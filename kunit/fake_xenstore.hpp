@@ -57,6 +57,9 @@ struct xpv_xenbus {
         return switched == 0 ? 0 : switches[(switched - 1) % max_switches];
     }
 
+    uint32_t reports = 0;  // xpv_xenbus_report()
+    bool reported = false; // and not well since
+
     bool in_transaction = false;
     uint32_t transactions = 0; // ended with commit, EAGAIN not counted
     xpv::fake::Folder before;  // own, as it was when the transaction began

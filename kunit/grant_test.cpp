@@ -232,6 +232,36 @@ TEST(grant_refs_failures_leave_nothing) {
     CHECK_EQ(world.account.outstanding(), 0u);
 }
 
+// For good: the reference is the kernel's again or the deferred list's, and the log hears
+// nothing of it.
+TEST(grant_refs_end_for_good) {
+    World world;
+    GrantRefs refs;
+    CHECK(refs.reserve(4).ok());
+    OwnedPage pages[3];
+    uint32_t ref[3];
+    for (uint32_t i = 0; i < 3; ++i) {
+        pages[i] = page();
+        xpv_page* const raw = pages[i].get();
+        ref[i] = refs[i];
+        xpv_gnttab_grant(peer, 1, &ref[i], &raw, false);
+    }
+    world.grants.hold(ref[1]);
+    for (uint32_t i = 0; i < 3; ++i) {
+        CHECK_EQ(refs.end(i), i != 1);
+        CHECK_EQ(refs.lost(i), i != 1);
+        CHECK(world.grants.state(ref[i]) == (i == 1 ? State::Granted : State::Free));
+        if (i == 1)
+            refs.defer(i, pages[i].release());
+        CHECK(refs.lost(i));
+    }
+    refs.release(); // the fourth alone
+    CHECK_EQ(world.account.refs.outstanding(), 1u);
+    CHECK_EQ(world.grants.loud, 0u);
+    world.settle();
+    CHECK_EQ(world.account.refs.outstanding(), 0u);
+}
+
 TEST(grant_refs_lost_to_the_peer) {
     World world;
     GrantRefs refs;

@@ -17,7 +17,7 @@ CXXFLAGS := -std=gnu++20 -O1 -g -ffreestanding -fno-exceptions -fno-rtti -fno-om
 	-fno-threadsafe-statics -fno-strict-aliasing -fwrapv -Wall -Wextra -Wshadow \
 	-Wconversion -Wno-sign-conversion -Wno-string-conversion \
 	-Wno-missing-field-initializers -Wold-style-cast -Werror \
-	-iquote . -Ibuild/include -DXPV_KUNIT_SELFTEST $(SANITIZE) $(HOST_CXXFLAGS)
+	-iquote . -include kunit/step.hpp -Ibuild/include -DXPV_KUNIT_SELFTEST $(SANITIZE) $(HOST_CXXFLAGS)
 
 # Objects that a fuzz target needs as well: all but the suites.
 library := $(patsubst %.cpp,$(out)/%.o,$(filter-out kunit/%_test.cpp,$(xpv-kunit-cpp)))

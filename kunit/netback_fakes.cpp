@@ -38,21 +38,22 @@ bool xpv_vif::create() noexcept {
     if (state != 0)
         world.bus.peer.set("state", uint32_t{XenbusStateInitialising});
     device = xpv_netback_create(&world.bus, this, &settings);
-    if (device == nullptr || handle(XPV_NETBACK_CHANGED))
+    if (device == nullptr)
         return false;
+    handle(XPV_NETBACK_CHANGED);
     if (state == 0 || state == XenbusStateInitialising)
         return true;
     world.bus.peer.set("state", state);
-    return !handle(XPV_NETBACK_CHANGED);
+    handle(XPV_NETBACK_CHANGED);
+    return true;
 }
 
-bool xpv_vif::handle(xpv_netback_event event) noexcept { return xpv_netback_handle(device, event); }
-
-void xpv_vif::run_broken() noexcept {
-    if (!broken)
+void xpv_vif::run_poke() noexcept {
+    if (!poked)
         return;
-    broken = false;
-    handle(XPV_NETBACK_BROKE);
+    poked = false;
+    world.now_ms += poke_ms;
+    handle(XPV_NETBACK_CHANGED);
 }
 
 void xpv_vif::remove() noexcept {
@@ -155,7 +156,11 @@ uint32_t xpv_vif::tx_batch(uint32_t index, uint32_t max) noexcept {
 
 bool xpv_vif::tx_idle(uint32_t index) noexcept {
     const In softirq{world.account, Context::Softirq};
-    return xpv_netback_tx_idle(queues[index].core);
+    uint32_t event = 0;
+    const bool again = xpv_netback_tx_stop(queues[index].core, &event);
+    if (!again && !polled_on)
+        xpv_netback_idle(queues[index].core, XPV_NETBACK_TX, event);
+    return again;
 }
 
 void xpv_vif::tx_poll(uint32_t index) noexcept {
@@ -183,7 +188,15 @@ uint32_t xpv_vif::rx_send(const xpv_netback_rx_packet* list, uint32_t count,
 bool xpv_vif::rx_idle(bool waiting, uint32_t index) noexcept {
     const In softirq{world.account, Context::Softirq};
     queues[index].scheduled &= ~uint32_t{XPV_NETBACK_RX};
-    return xpv_netback_rx_idle(queues[index].core, waiting);
+    xpv_netback_rx_stop(queues[index].core, waiting, &rest);
+    if (!rest.again && !polled_on)
+        xpv_netback_idle(queues[index].core, XPV_NETBACK_RX, rest.event);
+    return rest.again;
+}
+
+bool xpv_vif::rx_starved(uint32_t waited_ms, uint32_t index) noexcept {
+    const In softirq{world.account, Context::Softirq};
+    return xpv_netback_rx_starved(queues[index].core, waited_ms, &limits);
 }
 
 // ---- upcalls: abi.h ---------------------------------------------------------------
@@ -220,8 +233,11 @@ void xpv_netback_vif_detach(xpv_vif* vif) {
     EXPECT_EQ(vif->world.account.channels.outstanding(), 0u);
     for (uint32_t i = 0; i < vif->queue_count; ++i) {
         if (vif->queues[i].map != nullptr) {
-            EXPECT(vif->retired[i] == nullptr);
-            vif->retired[i] = vif->queues[i].map;
+            uint32_t at = 0;
+            while (at < xpv_vif::max_retired && vif->retired[at] != nullptr)
+                ++at;
+            if (EXPECT(at < xpv_vif::max_retired))
+                vif->retired[at] = vif->queues[i].map;
         }
         vif->queues[i] = xpv_vif_queue{};
     }
@@ -232,19 +248,27 @@ void xpv_netback_vif_detach(xpv_vif* vif) {
 
 void xpv_netback_vif_carrier(xpv_vif* vif, bool on) { vif->carrier = on; }
 
-void xpv_netback_vif_report(xpv_vif* vif, const char* why, uint32_t, uint32_t) {
-    ++vif->reports;
-    vif->why = why;
-}
-
 void xpv_netback_vif_schedule(xpv_vif_queue* queue, uint32_t pollers) {
     EXPECT(queue->vif != nullptr);
     queue->scheduled |= pollers;
 }
 
-void xpv_netback_vif_broken(xpv_vif* vif) {
-    ++vif->breaks;
-    vif->broken = true;
+uint32_t xpv_vif::retired_count() const noexcept {
+    uint32_t count = 0;
+    for (const xpv_netback_map* map : retired)
+        count += map != nullptr ? 1 : 0;
+    return count;
+}
+
+uint32_t xpv_netback_vif_retired(xpv_vif* vif) {
+    vif->world.account.enter(Call::Driver1, Context::Process);
+    return vif->retired_count();
+}
+
+void xpv_netback_vif_poke(xpv_vif* vif, uint32_t delay_ms) {
+    ++vif->pokes;
+    vif->poked = true;
+    vif->poke_ms = delay_ms;
 }
 
 // ---- the guest ---------------------------------------------------------------------

@@ -51,10 +51,10 @@ struct xpv_vif : xpv::NoCopy {
     xpv_vif_queue queues[max_queues] = {};
     bool running = false;
     bool carrier = false;
-    bool broken = false; // work is due
-    uint32_t breaks = 0; // times that it was asked for
-    uint32_t reports = 0;
-    const char* why = "";
+    bool poked = false;   // a look is due
+    uint32_t pokes = 0;   // times that one was asked for
+    uint32_t poke_ms = 0; // how late the last one is
+    bool polled_on = false; // the scheduler lets no poller go
     bool starve = false; // no memory for packets
     uint32_t map_above = 65536;
     // Mapped packets stay out until done(), as in some queue of the stack.
@@ -67,14 +67,16 @@ struct xpv_vif : xpv::NoCopy {
     void done(uint32_t i) noexcept; // the ith of them comes back
     void all_done() noexcept;
     // Maps of connections that are over, with packets out.
-    xpv_netback_map* retired[max_queues] = {};
+    static constexpr uint32_t max_retired = 64;
+    xpv_netback_map* retired[max_retired] = {};
+    uint32_t retired_count() const noexcept;
     void reap_retired() noexcept;
 
     // Make the device; it sees the frontend Initialising before what it is now.
     bool create() noexcept;
-    bool handle(xpv_netback_event event) noexcept;
-    // The work that a fault asked for.
-    void run_broken() noexcept;
+    void handle(xpv_netback_event event) noexcept { xpv_netback_handle(device, event); }
+    // The look that was asked for; time passes until it is due.
+    void run_poke() noexcept;
     void remove() noexcept;
 
     // One batch of the guest-TX poller, in softirq: packets taken.
@@ -95,6 +97,9 @@ struct xpv_vif : xpv::NoCopy {
     uint32_t rx_send(const xpv_netback_rx_packet* list, uint32_t count,
                      uint32_t index = 0) noexcept;
     bool rx_idle(bool waiting, uint32_t index = 0) noexcept;
+    xpv_netback_rest rest{}; // what the last rx_idle() was told
+    bool rx_starved(uint32_t waited_ms, uint32_t index = 0) noexcept;
+    xpv_netback_rx_limits limits{10000, 60000};
 
     const xpv_netback_counters& counters(uint32_t index = 0) const noexcept {
         return *xpv_netback_queue_counters(queues[index].core);

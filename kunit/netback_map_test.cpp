@@ -57,7 +57,7 @@ TEST(netback_map_packets) {
         }
     CHECK(m.vif.counters().tx_map_ops > 0);
     CHECK_EQ(m.vif.counters().tx_map_ops, m.vif.counters().tx_unmap_ops);
-    CHECK_EQ(m.vif.breaks, 0u);
+    CHECK_EQ(m.vif.pokes, 0u);
 }
 
 TEST(netback_map_threshold) {
@@ -219,11 +219,11 @@ TEST(netback_map_outlives_the_guest) {
             sender.put(sender.request(9, 0, 3000, NETTXF_more_data));
             (void)sender.ring.publish();
             CHECK_EQ(m.vif.tx_batch(), 0u);
-            CHECK_EQ(m.vif.breaks, 1u);
-            m.vif.run_broken();
+            CHECK_EQ(m.vif.pokes, 1u);
+            m.vif.run_poke();
         } else {
             m.guest.state(6);
-            CHECK(!m.vif.handle(XPV_NETBACK_CHANGED));
+            m.vif.handle(XPV_NETBACK_CHANGED);
         }
         CHECK_EQ(world.account.ring_mappings.outstanding(), 0u);
         CHECK_EQ(world.account.mappings.outstanding(), 8u);
@@ -251,7 +251,7 @@ TEST(netback_map_connect_failures) {
         world.account.fail_nothing();
         if (world.account.injected() == 0)
             return;
-        vif.run_broken();
+        vif.run_poke();
     }
     EXPECT(!"the sweep never ended");
 }

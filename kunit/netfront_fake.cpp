@@ -24,9 +24,11 @@ void xpv_netfront_os_retry(xpv_netfront_os* os, uint32_t delay_ms) {
     ++os->retries;
 }
 
-void xpv_netfront_os_tx_done(xpv_netfront_os* os, uint32_t, uint32_t count, void* const* packets) {
-    if (count == 0 || count > XPV_NETFRONT_BATCH)
+void xpv_netfront_os_tx_done(xpv_netfront_os* os, uint32_t, uint32_t count, void* const* packets,
+                             uint32_t bytes) {
+    if ((count == 0 && bytes == 0) || count > XPV_NETFRONT_BATCH)
         XPV_FAKE_FAIL("%u packets handed back", count);
+    os->done_bytes += bytes;
     for (uint32_t i = 0; i < count; ++i)
         os->done[os->done_count++ % 256] =
             static_cast<uint16_t>(reinterpret_cast<uintptr_t>(packets[i]));
@@ -34,7 +36,7 @@ void xpv_netfront_os_tx_done(xpv_netfront_os* os, uint32_t, uint32_t count, void
 }
 
 int xpv_netfront_os_start(xpv_netfront_os* os, uint32_t count, xpv_netfront_queue* const* queues,
-                          const xpv_netfront_features* features) {
+                          const xpv_netfront_features* features, uint32_t mtu) {
     Account& account = world().account;
     account.enter(fake::call_start, Context::Process);
     if (os->started)
@@ -48,6 +50,10 @@ int xpv_netfront_os_start(xpv_netfront_os* os, uint32_t count, xpv_netfront_queu
     for (uint32_t i = 0; i < count; ++i)
         os->queue[i] = queues[i];
     os->features = *features;
+    if (mtu != 0) {
+        os->mtu = mtu;
+        ++os->mtus;
+    }
     return 0;
 }
 
@@ -59,8 +65,13 @@ void xpv_netfront_os_announce(xpv_netfront_os* os) {
 
 void xpv_netfront_os_stop(xpv_netfront_os* os) {
     os->stopped = true;
-    for (auto& queue : os->queue)
+    for (auto& queue : os->queue) {
+        if (queue != nullptr)
+            xpv_netfront_tx_release(queue);
         queue = nullptr;
+    }
+    if (os->held.outstanding() != 0)
+        XPV_FAKE_FAIL("stopped, but owners wait for %u packets", os->held.outstanding());
 }
 
 void xpv_netfront_os_release(xpv_netfront_os* os) {
@@ -395,27 +406,37 @@ Poll Poll::run(Vif& vif, uint32_t index, uint32_t max, bool check) noexcept {
 }
 
 uint32_t send(Vif& vif, const uint8_t* bytes, uint32_t length, xpv_offload offload, bool more,
-              uint32_t index) noexcept {
+              uint32_t index, bool ipv6) noexcept {
     const In in{vif.world.account, Context::Softirq};
     const xpv_bytes run{bytes, length};
-    return xpv_netfront_tx(vif.queue(index), &run, 1, length, offload, {}, more);
+    return xpv_netfront_tx(vif.queue(index), &run, 1, length, offload,
+                           {nullptr, false, ipv6, more});
 }
 
-uint32_t send_held(Vif& vif, const uint8_t* bytes, uint32_t length, uintptr_t number, bool pressed,
-                   bool more) noexcept {
+uint32_t send_owned(Vif& vif, const uint8_t* bytes, uint32_t length, uintptr_t number,
+                    bool at_limit, bool more) noexcept {
     const In in{vif.world.account, Context::Softirq};
     const xpv_bytes run{bytes, length};
     vif.os.held.take();
-    const uint32_t result = xpv_netfront_tx(vif.queue(), &run, 1, length, {},
-                                            {reinterpret_cast<void*>(number), pressed}, more);
+    const uint32_t result = xpv_netfront_tx(
+        vif.queue(), &run, 1, length, {}, {reinterpret_cast<void*>(number), at_limit, false, more});
     if (result & XPV_NETFRONT_TX_DROPPED)
         vif.os.held.give();
     return result;
 }
 
-bool poll_tx(Vif& vif, uint32_t index) noexcept {
+bool poll_tx(Vif& vif, uint32_t index, bool late) noexcept {
     const In in{vif.world.account, Context::Softirq};
-    return xpv_netfront_tx_poll(vif.queue(index));
+    return xpv_netfront_tx_poll(vif.queue(index), late);
+}
+
+bool idle(Vif& vif, uint32_t index) noexcept {
+    const In in{vif.world.account, Context::Softirq};
+    xpv_netfront_events events;
+    const bool dry = xpv_netfront_idle(vif.queue(index), &events);
+    if (dry)
+        xpv_netfront_done(vif.queue(index), events);
+    return dry;
 }
 
 uint8_t packet_bytes[65600];

@@ -12,7 +12,7 @@
 
 // The shim of one device.
 struct xpv_netfront_os {
-    xpv::fake::Count held{"packets that senders wait for"};
+    xpv::fake::Count held{"packets that owners wait for"};
     xpv::fake::Count pool{"pages of the receive pools"};
     xpv_netfront_queue* queue[XPV_NET_MAX_QUEUES] = {};
     uint32_t queues = 0; // started
@@ -25,6 +25,9 @@ struct xpv_netfront_os {
     uint32_t retries = 0;
     uint16_t done[256] = {}; // packets handed back, in order
     uint32_t done_count = 0;
+    uint64_t done_bytes = 0; // answered
+    uint32_t mtu = 0;        // what os_start() was told last, if it was told one
+    uint32_t mtus = 0;       // times that it was
     uint32_t scheduled[XPV_NET_MAX_QUEUES] = {};
     uint32_t waits = 0;
 
@@ -149,13 +152,17 @@ void fill(uint32_t seed) noexcept;
 
 // xpv_netfront_tx() of one run, in softirq context.
 uint32_t send(Vif& vif, const uint8_t* bytes, uint32_t length, xpv_offload offload = {},
-              bool more = false, uint32_t index = 0) noexcept;
+              bool more = false, uint32_t index = 0, bool ipv6 = false) noexcept;
 
-// The same for a sender who waits for number to come back in vif.os.done.
-uint32_t send_held(Vif& vif, const uint8_t* bytes, uint32_t length, uintptr_t number,
-                   bool pressed = false, bool more = false) noexcept;
+// The same for an owner who waits for number to come back in vif.os.done.
+uint32_t send_owned(Vif& vif, const uint8_t* bytes, uint32_t length, uintptr_t number,
+                    bool at_limit = false, bool more = false) noexcept;
 
 // xpv_netfront_tx_poll(), in softirq context.
-bool poll_tx(Vif& vif, uint32_t index = 0) noexcept;
+bool poll_tx(Vif& vif, uint32_t index = 0, bool late = false) noexcept;
+
+// The poller runs dry, and the scheduler lets it go: xpv_netfront_idle() and _done(), in
+// softirq context. False: there is work.
+bool idle(Vif& vif, uint32_t index = 0) noexcept;
 
 } // namespace xpv::fake

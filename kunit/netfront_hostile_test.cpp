@@ -28,11 +28,8 @@ void is_broken(Vif& vif, uint32_t index = 0) noexcept {
     const uint32_t sends = vif.world.account.calls(Call::Notify);
     CHECK_EQ(send(vif, bytes, 60, {}, false, index), XPV_NETFRONT_TX_DROPPED);
     CHECK_EQ(Poll::run(vif, index).packets, 0u);
-    {
-        const In in{vif.world.account, Context::Softirq};
-        CHECK(!xpv_netfront_tx_poll(vif.queue(index)));
-        CHECK(!xpv_netfront_rx_idle(vif.queue(index)));
-    }
+    CHECK(!fake::poll_tx(vif, index, true));
+    CHECK(fake::idle(vif, index));
     // Silent: no EOI lets further events in, no further word in the log.
     CHECK_EQ(vif.world.account.calls(Call::Eoi), eois);
     CHECK_EQ(vif.world.account.calls(Call::Notify), sends);
@@ -60,10 +57,7 @@ void is_broken(Vif& vif, uint32_t index = 0) noexcept {
 }
 
 // The transmitter looks at the responses.
-void look(Vif& vif) noexcept {
-    const In in{vif.world.account, Context::Softirq};
-    (void)xpv_netfront_tx_poll(vif.queue());
-}
+void look(Vif& vif) noexcept { (void)fake::poll_tx(vif); }
 
 } // namespace
 

@@ -8,12 +8,13 @@ using namespace xpv;
 using fake::Call;
 using fake::Context;
 using fake::fill;
+using fake::idle;
 using fake::In;
 using fake::packet_bytes;
 using fake::poll_tx;
 using fake::seen;
 using fake::send;
-using fake::send_held;
+using fake::send_owned;
 using fake::Vif;
 using fake::Wire;
 using test::each;
@@ -94,7 +95,7 @@ TEST(netfront_tx_refuses_sizes) {
     for (uint32_t size : each(0u, 1u, 13u, 65536u, 65600u, 0xffffffffu)) {
         const In in{vif.world.account, Context::Softirq};
         const xpv_bytes run{packet_bytes, min<uint32_t>(size, sizeof(packet_bytes))};
-        CHECK_EQ(xpv_netfront_tx(vif.queue(), &run, 1, size, {}, {}, false), dropped);
+        CHECK_EQ(xpv_netfront_tx(vif.queue(), &run, 1, size, {}, {}), dropped);
         CHECK_EQ(vif.counters().tx_drops, ++drops);
     }
     CHECK_EQ(wire.tx.requests(), 0u);
@@ -122,7 +123,7 @@ TEST(netfront_tx_runs) {
             total += length;
         }
         const In in{vif.world.account, Context::Softirq};
-        CHECK_EQ(xpv_netfront_tx(vif.queue(), runs, count, total, {}, {}, false), sent);
+        CHECK_EQ(xpv_netfront_tx(vif.queue(), runs, count, total, {}, {}), sent);
         Wire::Packet packet;
         CHECK(wire.take_packet(packet, seen));
         CHECK_EQ(packet.length, total);
@@ -226,6 +227,7 @@ TEST(netfront_tx_stops_and_wakes) {
     CHECK_EQ(channel->raised, 1u);
     CHECK(vif.os.scheduled[0] > 0);
     CHECK(poll_tx(vif)); // wake the queue
+    CHECK(idle(vif));
     CHECK_EQ(channel->eois, 1u);
     CHECK_EQ(channel->spurious, 0u);
     CHECK(!xpv_netfront_tx_due(vif.queue()));
@@ -238,8 +240,7 @@ TEST(netfront_tx_stops_and_wakes) {
     CHECK_EQ(channel->raised, 1u);
 }
 
-// Not only slots are bounded: what the packets weigh is, too.
-// Senders get each packet back once, when the backend has answered it and not before.
+// Owners get each packet back once, when the backend has answered it and not before.
 TEST(netfront_tx_hands_packets_back) {
     Vif vif;
     CHECK(vif.connect());
@@ -247,7 +248,7 @@ TEST(netfront_tx_hands_packets_back) {
     for (const uint32_t size : each(60u, 1514u, 9000u)) {
         vif.os.done_count = 0;
         for (uintptr_t i = 1; i <= 20; ++i)
-            CHECK_EQ(send_held(vif, packet_bytes, size, i), sent);
+            CHECK_EQ(send_owned(vif, packet_bytes, size, i), sent);
         CHECK(xpv_netfront_tx_due(vif.queue()));
         CHECK(!poll_tx(vif));
         CHECK_EQ(vif.os.done_count, 0u);
@@ -262,7 +263,8 @@ TEST(netfront_tx_hands_packets_back) {
             CHECK_EQ(vif.os.done_count, i + 1);
             CHECK_EQ(vif.os.done[i], i * 7 % 20 + 1);
         }
-        CHECK(!xpv_netfront_tx_due(vif.queue()) || vif.os.held.outstanding() != 0);
+        CHECK(idle(vif));
+        CHECK(!xpv_netfront_tx_due(vif.queue()));
     }
     CHECK_EQ(vif.os.held.outstanding(), 0u);
 }
@@ -272,10 +274,10 @@ TEST(netfront_tx_hands_packets_back) {
 TEST(netfront_tx_hands_all_packets_back_at_the_end) {
     Vif vif;
     CHECK(vif.connect());
-    CHECK_EQ(send_held(vif, packet_bytes, 13, 1), dropped);
+    CHECK_EQ(send_owned(vif, packet_bytes, 13, 1), dropped);
     CHECK_EQ(vif.os.held.outstanding(), 0u);
     uint32_t n = 0;
-    while (send_held(vif, packet_bytes, 60, ++n) == sent)
+    while (send_owned(vif, packet_bytes, 60, ++n) == sent)
         continue;
     CHECK_EQ(vif.os.held.outstanding(), n);
     vif.remove();
@@ -285,11 +287,11 @@ TEST(netfront_tx_hands_all_packets_back_at_the_end) {
     CHECK_EQ(vif.os.held.outstanding(), 0u);
 }
 
-// No event for senders who have room left; for one who has none an event each time that
+// No event for owners who have room left; for one who has none an event each time that
 // half is answered, until nobody waits.
-TEST(netfront_tx_asks_for_pressed_senders) {
+TEST(netfront_tx_asks_for_owners_at_their_limit) {
     for (const uint32_t count : each(1u, 2u, 3u, 7u, 100u, 237u)) {
-        for (const bool pressed : each(false, true)) {
+        for (const bool at_limit : each(false, true)) {
             Vif vif;
             CHECK(vif.connect());
             Wire wire{vif};
@@ -299,7 +301,7 @@ TEST(netfront_tx_asks_for_pressed_senders) {
             wire.serve_tx();
             poll_tx(vif);
             for (uint32_t i = 1; i <= count; ++i)
-                CHECK_EQ(send_held(vif, packet_bytes, 60, i, pressed && i == count), sent);
+                CHECK_EQ(send_owned(vif, packet_bytes, 60, i, at_limit && i == count), sent);
             uint32_t events = 0;
             for (uint32_t left = count; left > 0; --left) {
                 const uint32_t before = channel->raised;
@@ -314,7 +316,7 @@ TEST(netfront_tx_asks_for_pressed_senders) {
                 CHECK(!poll_tx(vif));
                 CHECK_EQ(vif.os.done_count, count - left + 1);
             }
-            if (!pressed)
+            if (!at_limit)
                 CHECK_EQ(events, 0u);
             else
                 CHECK_EQ(vif.os.held.outstanding(), 0u); // by events alone
@@ -332,7 +334,7 @@ TEST(netfront_tx_answers_while_it_asks) {
     Wire wire{vif};
     const Answerer answerer{vif, wire, 1};
     for (uint32_t i = 1; i <= 500; ++i) {
-        CHECK_EQ(send_held(vif, packet_bytes, 60, i, true), sent);
+        CHECK_EQ(send_owned(vif, packet_bytes, 60, i, true), sent);
         CHECK_EQ(vif.os.held.outstanding(), 0u);
     }
 }
@@ -360,13 +362,15 @@ TEST(netfront_tx_sends_before_it_polls) {
     wire.serve_tx();
     poll_tx(vif);
     const uint32_t before = channel->raised;
-    CHECK_EQ(send_held(vif, packet_bytes, 60, 1, true), sent);
+    CHECK_EQ(send_owned(vif, packet_bytes, 60, 1, true), sent);
     wire.serve_tx();
     CHECK_EQ(channel->raised, before + 1);
     for (uint32_t i = 0; i < 40; ++i)
         CHECK_EQ(send(vif, packet_bytes, 60), sent);
     CHECK_EQ(vif.os.held.outstanding(), 0u); // taken on the way
     CHECK(!poll_tx(vif));
+    CHECK(idle(vif));
+    CHECK_EQ(channel->eois, channel->handled);
     CHECK_EQ(channel->spurious, 0u);
 }
 
@@ -391,7 +395,7 @@ TEST(netfront_tx_asks_again_after_it_nearly_stopped) {
         &wire);
     (void)wire.tx.arm(238);
     for (uint32_t i = 1; i <= 238; ++i)
-        CHECK_EQ(send_held(vif, packet_bytes, 60, i, i == 237), sent);
+        CHECK_EQ(send_owned(vif, packet_bytes, 60, i, i == 237), sent);
     vif.world.events.on_notify(nullptr, nullptr);
     CHECK_EQ(vif.os.held.outstanding(), 126u);
     const uint32_t before = channel->raised;
@@ -441,10 +445,9 @@ TEST(netfront_tx_shared_channel) {
     CHECK_EQ(channel->raised, 1u);
     CHECK(xpv_netfront_tx_due(vif.queue()));
     CHECK(poll_tx(vif));
-    CHECK_EQ(channel->eois, 0u); // the receiver's poller pays for both
+    CHECK_EQ(channel->eois, 0u); // paid when the poller is idle
     fake::Poll::run(vif);
-    const In in{vif.world.account, Context::Softirq};
-    CHECK(!xpv_netfront_rx_idle(vif.queue()));
+    CHECK(idle(vif));
     CHECK_EQ(channel->eois, 1u);
     CHECK_EQ(channel->spurious, 0u);
 }

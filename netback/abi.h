@@ -56,6 +56,8 @@ struct xpv_netback_counters {
 	uint64_t rx_copy_ops, rx_copy_calls;
 	uint64_t rx_errors;  /* Xen refused to write to a buffer */
 	uint64_t rx_starved; /* waits for buffers */
+	uint64_t rx_drains;  /* times that packets waited too long, and all were dropped */
+	uint64_t rx_stalls;  /* times that the carrier went off for it */
 	uint64_t rx_notifies, rx_events, rx_spurious;
 };
 
@@ -69,31 +71,51 @@ xpv_netback_create(struct xpv_xenbus *bus, struct xpv_vif *vif,
 void xpv_netback_destroy(struct xpv_netback *device);
 
 enum xpv_netback_event {
-	XPV_NETBACK_CHANGED, /* first look, other end's state, hotplug-status */
-	XPV_NETBACK_BROKE,   /* the work that xpv_netback_vif_broken() asked for */
-	XPV_NETBACK_REMOVE,  /* the driver leaves the device */
+	/* Something may have changed: first look, other end's state, hotplug-status,
+	 * or xpv_netback_vif_poke() asked for it. */
+	XPV_NETBACK_CHANGED,
+	XPV_NETBACK_REMOVE, /* the driver leaves the device; nothing happens after it */
 };
 
 /*
- * Carry the handshake as far as it goes. True: the toolstack is done with the
- * device, unregister it. The caller serialises calls a device. May sleep.
+ * Carry the handshake as far as it goes. The caller serialises calls per device. May
+ * sleep.
  */
-bool xpv_netback_handle(struct xpv_netback *device, enum xpv_netback_event event);
+void xpv_netback_handle(struct xpv_netback *device, enum xpv_netback_event event);
 
 /* ---- queue: events ----------------------------------------------------- */
 
-/*
- * The guest-TX poller saw no more packets and is not scheduled any more: ask
- * for an event, pay the interrupt's EOI. True: there is new work, schedule
- * again. Softirq.
- */
-bool xpv_netback_tx_idle(struct xpv_netback_queue *queue);
+enum xpv_netback_poller {
+	XPV_NETBACK_TX = 1,
+	XPV_NETBACK_RX = 2,
+};
 
 /*
- * The guest-RX poller stops. needed: packets wait for buffers, ask for an event
- * when enough are there. True: they are, schedule again. Softirq.
+ * The guest-TX poller saw no more packets and is about to stop: ask for an event.
+ * True: there is new work, go on. *event is for xpv_netback_idle(). The poller.
  */
-bool xpv_netback_rx_idle(struct xpv_netback_queue *queue, bool waiting);
+bool xpv_netback_tx_stop(struct xpv_netback_queue *queue, uint32_t *event);
+
+struct xpv_netback_rest {
+	bool again;	  /* there are buffers, go on */
+	bool draining;	  /* what comes is to be dropped: xpv_netback_rx_starved() */
+	uint32_t look_ms; /* poll again that much later if no event does it; 0: never */
+	uint32_t event;	  /* for xpv_netback_idle() */
+};
+
+/*
+ * The guest-RX poller is about to stop. waiting: packets wait for buffers, ask for an
+ * event when enough are there. The poller.
+ */
+void xpv_netback_rx_stop(struct xpv_netback_queue *queue, bool waiting,
+			 struct xpv_netback_rest *rest);
+
+/*
+ * The poller that stopped is not scheduled any more, so that events may come again.
+ * Not for a poller that is to be polled anyway. Softirq.
+ */
+void xpv_netback_idle(struct xpv_netback_queue *queue,
+		      enum xpv_netback_poller poller, uint32_t event);
 
 /* ---- queue: guest-TX ---------------------------------------------------- */
 
@@ -193,6 +215,20 @@ uint32_t xpv_netback_rx_send(struct xpv_netback_queue *queue,
 			     const struct xpv_netback_rx_packet *packets,
 			     uint32_t count);
 
+/* How long packets wait for a frontend that posts no buffers; module parameters. */
+struct xpv_netback_rx_limits {
+	uint32_t drain_ms; /* until they are dropped, 1.. */
+	uint32_t stall_ms; /* until the carrier goes off; 0: never */
+};
+
+/*
+ * Nothing could be sent; the first packet waits since waited_ms. True: drop it, and
+ * whatever comes, until xpv_netback_rx_stop() says otherwise. Call it again with what
+ * was dropped. The poller.
+ */
+bool xpv_netback_rx_starved(struct xpv_netback_queue *queue, uint32_t waited_ms,
+			    const struct xpv_netback_rx_limits *limits);
+
 /* ---- queue: looking at it ------------------------------------------------ */
 
 const struct xpv_netback_counters *
@@ -234,18 +270,14 @@ void xpv_netback_vif_stop(struct xpv_vif *vif);
 void xpv_netback_vif_detach(struct xpv_vif *vif);
 /* The other end is in service, or not. */
 void xpv_netback_vif_carrier(struct xpv_vif *vif, bool on);
-/* Tell the toolstack and the log why the device was given up. */
-void xpv_netback_vif_report(struct xpv_vif *vif, const char *why, uint32_t queue,
-			    uint32_t value);
+/* Maps of this guest's former connections that are not reaped yet. May sleep. */
+uint32_t xpv_netback_vif_retired(struct xpv_vif *vif);
 
-enum xpv_netback_poller {
-	XPV_NETBACK_TX = 1,
-	XPV_NETBACK_RX = 2,
-};
 /* Run these pollers (a mask). Any context. */
 void xpv_netback_vif_schedule(struct xpv_vif_queue *queue, uint32_t pollers);
-/* Call xpv_netback_handle(BROKE) soon, in process context. Any context. */
-void xpv_netback_vif_broken(struct xpv_vif *vif);
+/* Call xpv_netback_handle(CHANGED) in process context, delay_ms from now or sooner.
+ * Any context. */
+void xpv_netback_vif_poke(struct xpv_vif *vif, uint32_t delay_ms);
 
 XPV_END_DECLS
 

@@ -6,6 +6,10 @@
 using namespace xpv;
 using namespace xpv::netback;
 
+namespace {
+constexpr uint32_t max_retired_maps = 8;
+} // namespace
+
 // Everything in one transaction, before the state says InitWait.
 Result<void> xpv_netback::advertise() const noexcept {
     const xpv_netback_settings& s = settings_;
@@ -38,20 +42,35 @@ Result<xpv_netback_features> xpv_netback::negotiate() const noexcept {
     return f;
 }
 
-Result<void> xpv_netback::make_queue(uint32_t index, uint32_t count) noexcept {
+Result<void> xpv_netback::make_queue(uint32_t index, uint32_t count,
+                                     const xpv_netback_features& features, bool map) noexcept {
     QueuePlace place;
     XPV_TRY_SET(place, QueuePlace::read(store_, index, count));
     void* memory = xpv_alloc(sizeof(xpv_netback_queue));
     if (memory == nullptr)
         return Error::NoMemory;
-    queues_[index] = new (memory) xpv_netback_queue{bus_, fault_, index, place, settings_.gso};
+    queues_[index] = new (memory)
+        xpv_netback_queue{bus_, vif_, fault_, index, place, settings_.gso, features.rx_notify};
     queue_count_ = index + 1;
-    if (const Result<void> mapped = queues_[index]->open(settings_.map); !mapped.ok()) {
+    if (const Result<void> mapped = queues_[index]->open(map); !mapped.ok()) {
         xpv_log(bus_, XPV_LOG_ERR, "queue %u: cannot use rings tx %u rx %u: error %d", index,
                 place.tx_ref, place.rx_ref, to_errno(mapped));
         return mapped;
     }
     return {};
+}
+
+// A limit that somebody relies on and that nobody keeps.
+void xpv_netback::warn_of_rate() const noexcept {
+    char rate[48];
+    const int length = xpv_xs_read(bus_, XPV_XS_OWN, "rate", rate, sizeof(rate));
+    if (length >= 0)
+        xpv_log(bus_, XPV_LOG_WARN,
+                "rate = \"%s\" (bytes per period, microseconds) is not honoured: this driver "
+                "does not shape traffic",
+                rate);
+    else if (length == to_errno(Error::TooBig))
+        xpv_log(bus_, XPV_LOG_WARN, "rate is not honoured: this driver does not shape traffic");
 }
 
 // All queues or none: a failure leaves the undoing to disconnect().
@@ -63,8 +82,14 @@ Result<void> xpv_netback::connect() noexcept {
     xpv_netback_features features{};
     XPV_TRY_SET(features, negotiate());
 
-    for (uint32_t i = 0; i < count; ++i)
-        XPV_TRY(make_queue(i, count));
+    // Each map that a former connection left behind holds as many frames as a ring has
+    // slots, for as long as somebody in the stack keeps one packet of it. A guest that
+    // has connections leave them over and over is copied.
+    const uint32_t retired = settings_.map ? xpv_netback_vif_retired(vif_) : 0;
+    for (uint32_t i = 0; i < count; ++i) {
+        const bool map = settings_.map && (retired == 0 || retired + i < max_retired_maps);
+        XPV_TRY(make_queue(i, count, features, map));
+    }
     // Pollers before channels: an event may come while it is being bound.
     xpv_vif_queue* shim[XPV_NET_MAX_QUEUES] = {};
     xpv_netback_map* maps[XPV_NET_MAX_QUEUES] = {};
@@ -81,16 +106,20 @@ Result<void> xpv_netback::connect() noexcept {
         }
     }
     xpv_netback_vif_start(vif_);
+    warn_of_rate();
     return {};
 }
 
+// Also what a failure left half made. The order is net/teardown.h's.
 void xpv_netback::disconnect() noexcept {
-    // Pollers first: they are the ones that pay EOIs to the channels.
-    xpv_netback_vif_carrier(vif_, false);
-    xpv_netback_vif_stop(vif_);
-    for (uint32_t i = 0; i < queue_count_; ++i)
-        queues_[i]->unbind();
-    xpv_netback_vif_detach(vif_);
+    if (queue_count_ != 0) {
+        carrier_ = false;
+        xpv_netback_vif_carrier(vif_, false);
+        xpv_netback_vif_stop(vif_);
+        for (uint32_t i = 0; i < queue_count_; ++i)
+            queues_[i]->unbind();
+        xpv_netback_vif_detach(vif_);
+    }
     for (uint32_t i = 0; i < queue_count_; ++i) {
         if (!attached_)
             TxMap::destroy(queues_[i]->map);
@@ -100,8 +129,5 @@ void xpv_netback::disconnect() noexcept {
     }
     queue_count_ = 0;
     attached_ = false;
-    if (fault_.raised()) {
-        fault_.report();
-        fault_.reset();
-    }
+    fault_.report();
 }

@@ -3,6 +3,15 @@
 
 using namespace xpv;
 
+namespace {
+
+// After a shortage, whose end nothing announces.
+constexpr uint32_t retry_ms = 5000;
+// What a connection that cannot be made costs besides its own token.
+constexpr uint32_t fault_tokens = 3;
+
+} // namespace
+
 namespace xpv::netback {
 
 const char* fault_text(Fault fault) noexcept {
@@ -49,51 +58,110 @@ bool xpv_netback::hotplug_connected() const noexcept {
            __builtin_memcmp(text, connected, sizeof(connected)) == 0;
 }
 
-void xpv_netback::act(const Step& step) noexcept {
-    phase_ = step.to;
-    if (step.actions & action_disconnect)
-        disconnect();
-    if ((step.actions & action_advertise) && !advertise().ok())
-        xpv_log(bus_, XPV_LOG_ERR, "cannot write the features to xenstore");
-    if (step.actions & action_connect) {
-        if (const Result<void> made = connect(); !made.ok()) {
-            fault_.raise(netback::Fault::Connect, 0, static_cast<uint32_t>(made.error()));
-            return; // what was written stays InitWait until BROKE is handled
-        }
+// A connection that could not be made although the frontend did nothing wrong, and
+// features that could not be written, are tried again.
+xpv_netback::Done xpv_netback::try_connect() noexcept {
+    const uint64_t now = xpv_now_ms();
+    if (const uint32_t wait_ms = connects_.take(now); wait_ms != 0) {
+        xpv_netback_vif_poke(vif_, wait_ms);
+        return Done::Later;
     }
-    (void)xpv_xenbus_switch(bus_, wire_state(Role::Back, phase_));
-    if (step.actions & action_announce)
-        xpv_netback_vif_carrier(vif_, true);
+    const Result<void> made = connect();
+    if (made.ok())
+        return Done::Yes;
+    if (is_shortage(made.error())) {
+        xpv_log(bus_, XPV_LOG_ERR, "no connection to the frontend, will try again: error %d",
+                to_errno(made));
+        disconnect();
+        xpv_netback_vif_poke(vif_, retry_ms);
+        return Done::Later;
+    }
+    // It also costs lines in the log, some of them the bus's.
+    connects_.charge(now, fault_tokens);
+    fault_.raise(netback::Fault::Connect, 0, static_cast<uint32_t>(made.error()));
+    return Done::Refused;
 }
 
-bool xpv_netback::handle(xpv_netback_event what) noexcept {
-    Event event = what == XPV_NETBACK_REMOVE  ? Event::Remove
-                  : what == XPV_NETBACK_BROKE ? Event::Broken
-                                              : Event::Changed;
-    // A fault whose connection is gone by now is no news.
-    if (event == Event::Broken && !fault_.raised())
-        return false;
+xpv_netback::Done xpv_netback::act(const Step& step) noexcept {
+    if (step.actions & action_disconnect)
+        disconnect();
+    if ((step.actions & action_advertise) && !advertise().ok()) {
+        xpv_log(bus_, XPV_LOG_ERR, "cannot write the features to xenstore, will try again");
+        xpv_netback_vif_poke(vif_, retry_ms);
+        return Done::Later;
+    }
+    if (step.actions & action_connect)
+        if (const Done done = try_connect(); done != Done::Yes)
+            return done;
+    if (step.actions & action_announce) {
+        carrier_ = true;
+        xpv_netback_vif_carrier(vif_, true);
+        xpv_xenbus_well(bus_);
+    }
+    return Done::Yes;
+}
+
+void xpv_netback::settle() noexcept {
     // Far more steps than any path through the states has.
     for (uint32_t steps = 0; steps < 16; ++steps) {
         const PeerState peer = read_peer();
         // The toolstack writes 0 when it wants the device gone; not every one writes 1.
         const bool online = store_.flag(XPV_XS_OWN, "online", true);
-        Step step = next(Role::Back, phase_, peer, event, online);
-        if (step.empty && event == Event::Changed && !fault_.raised() && hotplug_connected())
-            step = next(Role::Back, phase_, peer, Event::Ready, online);
-        if (step.empty)
-            break;
-        act(step);
-        if (step.actions & action_unregister)
-            return true;
-        if (event == Event::Broken)
-            break; // the frontend's move
+        const auto what_next = [&](Event event) {
+            return next(Role::Back, phase_, peer, event, online);
+        };
+        Step step = what_next(removed_           ? Event::Remove
+                              : fault_.raised() ? Event::Broken
+                                                : Event::Changed);
+        if (step.empty && !removed_ && hotplug_connected())
+            step = what_next(Event::Ready);
+        // Closed for good. The bus unregisters the device once the toolstack has removed
+        // its folder; we never do: who unregisters a device holds its lock, which the bus
+        // takes in the thread that we would have to wait for.
+        if (step.empty || (step.actions & action_unregister) != 0)
+            return;
+        if (phase_ == Phase::Initialising && step.to == Phase::Closing && !removed_)
+            xpv_xenbus_report(bus_, "the frontend is connected to a backend that is gone: it has "
+                                    "to reconnect by itself, or its guest to be created anew");
+        Done done = act(step);
+        if (done == Done::Refused) {
+            step = next(Role::Back, step.to, peer, Event::Broken, online);
+            done = act(step);
+        }
+        if (done != Done::Yes)
+            return;
+        (void)xpv_xenbus_switch(bus_, wire_state(Role::Back, step.to));
+        phase_ = step.to;
     }
-    if (event == Event::Remove) {
+}
+
+// A guest that takes no packets is offline: the stack then keeps none for it.
+void xpv_netback::show_carrier() noexcept {
+    if (phase_ != Phase::Connected)
+        return;
+    bool on = true;
+    for (uint32_t i = 0; i < queue_count_; ++i)
+        on = on && !queues_[i]->rx.stalled();
+    if (on == carrier_)
+        return;
+    xpv_log(bus_, on ? XPV_LOG_INFO : XPV_LOG_WARN, "%s",
+            on ? "the guest takes packets again"
+               : "the guest takes no packets: its carrier is off until it does");
+    carrier_ = on;
+    xpv_netback_vif_carrier(vif_, on);
+}
+
+void xpv_netback::handle(xpv_netback_event event) noexcept {
+    if (removed_)
+        return; // a late poke
+    removed_ = event == XPV_NETBACK_REMOVE;
+    settle();
+    if (removed_) {
         // Ours to remove, and only now: the next driver waits for its own script.
         (void)store_.remove("hotplug-status");
+        return;
     }
-    return false;
+    show_carrier();
 }
 
 // ---- abi.h --------------------------------------------------------------------
@@ -111,6 +179,4 @@ void xpv_netback_destroy(xpv_netback* device) {
     xpv_free(device);
 }
 
-bool xpv_netback_handle(xpv_netback* device, xpv_netback_event event) {
-    return device->handle(event);
-}
+void xpv_netback_handle(xpv_netback* device, xpv_netback_event event) { device->handle(event); }

@@ -3,48 +3,42 @@
 #include <linux/kobject.h>
 #include <linux/module.h>
 #include <linux/slab.h>
-#include <linux/version.h>
 #include <xen/xenbus.h>
 
 #include "netback/netback.h"
 
-/* True: the device has to be unregistered. */
-static bool handle(struct xpv_vif *vif, enum xpv_netback_event event)
+static void handle(struct xpv_vif *vif, enum xpv_netback_event event)
 {
-	bool leave;
-
 	mutex_lock(&vif->lock);
-	leave = xpv_netback_handle(vif->core, event);
+	xpv_netback_handle(vif->core, event);
 	mutex_unlock(&vif->lock);
-	return leave;
 }
 
-void xpv_vif_broken_work(struct work_struct *work)
+void xpv_vif_look(struct work_struct *work)
 {
-	struct xpv_vif *vif = container_of(work, struct xpv_vif, broken);
+	struct xpv_vif *vif =
+		container_of(to_delayed_work(work), struct xpv_vif, look);
 
-	/* A step away from service, never the last: nothing to unregister. */
-	handle(vif, XPV_NETBACK_BROKE);
+	handle(vif, XPV_NETBACK_CHANGED);
 }
 
-void xpv_netback_vif_broken(struct xpv_vif *vif)
+void xpv_netback_vif_poke(struct xpv_vif *vif, uint32_t delay_ms)
 {
-	queue_work(system_long_wq, &vif->broken);
+	if (delay_ms)
+		queue_delayed_work(xpv_vif_workqueue, &vif->look,
+				   msecs_to_jiffies(delay_ms));
+	else
+		mod_delayed_work(xpv_vif_workqueue, &vif->look, 0);
 }
 
-void xpv_netback_vif_report(struct xpv_vif *vif, const char *why, uint32_t queue,
-			    uint32_t value)
-{
-	xenbus_dev_error(vif->bus.dev, -EPROTO, "device stopped: %s (queue %u, value %d)",
-			 why, queue, (int)value);
-}
-
+/*
+ * Watches only ask for a look: the xenwatch thread serves every device of this host,
+ * and a disconnect takes as long as rtnl and grace periods do. The watch is gone before
+ * the device's data is.
+ */
 static void frontend_changed(struct xenbus_device *dev, enum xenbus_state state)
 {
-	struct xpv_vif *vif = dev_get_drvdata(&dev->dev);
-
-	if (vif && handle(vif, XPV_NETBACK_CHANGED))
-		device_unregister(&dev->dev); /* calls netback_remove() */
+	xpv_netback_vif_poke(dev_get_drvdata(&dev->dev), 0);
 }
 
 /*
@@ -65,26 +59,42 @@ static void hotplug_changed(struct xenbus_watch *watch, const char *path,
 			    const char *token)
 {
 	struct xpv_vif *vif = container_of(watch, struct xpv_vif, hotplug);
-	struct xenbus_device *dev = vif->bus.dev;
 
-	if (handle(vif, XPV_NETBACK_CHANGED))
-		device_unregister(&dev->dev);
+	xpv_netback_vif_poke(vif, 0);
 }
 
+/*
+ * For udev's scripts. Told with the event instead of by the driver's own uevent(): that
+ * one is called for whoever reads the node in sysfs, at any time, also while the device
+ * goes, or our code.
+ */
+static void tell_scripts(struct xpv_vif *vif, enum kobject_action action)
+{
+	char *name = kasprintf(GFP_KERNEL, "vif=%s", vif->dev->name);
+	char *script = vif->script ?
+			       kasprintf(GFP_KERNEL, "script=%s", vif->script) :
+			       NULL;
+	char *variables[] = { name, script, NULL };
+
+	kobject_uevent_env(&vif->bus.dev->dev.kobj, action,
+			   name ? variables : NULL);
+	kfree(script);
+	kfree(name);
+}
+
+/* The bus has removed its watch of the other end. */
 static void netback_remove(struct xenbus_device *dev)
 {
 	struct xpv_vif *vif = dev_get_drvdata(&dev->dev);
 
-	if (!vif)
-		return;
 	if (vif->watching) {
 		unregister_xenbus_watch(&vif->hotplug);
 		kfree(vif->hotplug.node);
 	}
-	kobject_uevent(&dev->dev.kobj, KOBJ_OFFLINE);
+	tell_scripts(vif, KOBJ_OFFLINE);
 	handle(vif, XPV_NETBACK_REMOVE);
-	/* Nothing can schedule it any more. */
-	cancel_work_sync(&vif->broken);
+	/* Watches and pollers are gone, a look after REMOVE asks for no other. */
+	cancel_delayed_work_sync(&vif->look);
 	dev_set_drvdata(&dev->dev, NULL);
 	xpv_netback_destroy(vif->core);
 	xpv_vif_destroy(vif);
@@ -123,10 +133,9 @@ static int netback_probe(struct xenbus_device *dev,
 	vif->script = IS_ERR(script) ? NULL : script;
 	dev_set_drvdata(&dev->dev, vif);
 	/* The scripts that this starts find the net device. */
-	kobject_uevent(&dev->dev.kobj, KOBJ_ONLINE);
+	tell_scripts(vif, KOBJ_ONLINE);
 
-	/* The bus looks at the other end's state once probe is over. */
-	handle(vif, XPV_NETBACK_CHANGED);
+	xpv_netback_vif_poke(vif, 0);
 	err = xenbus_watch_pathfmt(dev, &vif->hotplug, hotplug_will_handle,
 				   hotplug_changed, "%s", dev->nodename);
 	if (err) {
@@ -135,23 +144,6 @@ static int netback_probe(struct xenbus_device *dev,
 	}
 	vif->watching = true;
 	return 0;
-}
-
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
-static int netback_uevent(const struct xenbus_device *dev,
-			  struct kobj_uevent_env *env)
-#else
-static int netback_uevent(struct xenbus_device *dev,
-			  struct kobj_uevent_env *env)
-#endif
-{
-	struct xpv_vif *vif = dev_get_drvdata(&dev->dev);
-
-	if (!vif)
-		return 0;
-	if (vif->script && add_uevent_var(env, "script=%s", vif->script))
-		return -ENOMEM;
-	return add_uevent_var(env, "vif=%s", vif->dev->name);
 }
 
 static const struct xenbus_device_id netback_ids[] = {
@@ -164,7 +156,6 @@ static struct xenbus_driver netback_driver = {
 	.ids = netback_ids,
 	.probe = netback_probe,
 	.remove = netback_remove,
-	.uevent = netback_uevent,
 	.otherend_changed = frontend_changed,
 	.allow_rebind = true,
 };
@@ -175,18 +166,18 @@ int xpv_vif_register_driver(void)
 
 	/*
 	 * Without an owner: the bus would hold the module as long as there is a
-	 * guest, but leaving a device with its guest up is what we can.
+	 * guest. We can be unloaded in use.
 	 */
 	err = __xenbus_register_backend(&netback_driver, NULL, KBUILD_MODNAME);
 	if (err)
 		return err;
 	err = xpv_refuse_beside(&netback_driver.driver, "vif", "xen-netback");
 	if (err)
-		xenbus_unregister_driver(&netback_driver);
+		xpv_vif_unregister_driver();
 	return err;
 }
 
 void xpv_vif_unregister_driver(void)
 {
-	xenbus_unregister_driver(&netback_driver);
+	xpv_xenbus_unregister_driver(&netback_driver, NULL);
 }

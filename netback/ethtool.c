@@ -41,6 +41,8 @@ static const struct counter counters[] = {
 	CORE(rx_copy_calls),
 	CORE(rx_errors),
 	CORE(rx_starved),
+	CORE(rx_drains),
+	CORE(rx_stalls),
 	SHIM(rx_stops),
 	SHIM(rx_expired),
 	SHIM(rx_shapeless),
@@ -63,51 +65,61 @@ static void add_all(u64 *sum, const u64 *part, size_t bytes)
 		sum[i] += part[i];
 }
 
-/* The queue goes; its numbers stay. rtnl is held. */
-void xpv_vif_fold_counters(struct xpv_vif *vif, struct xpv_vif_queue *queue)
+/* The queues go; their numbers stay. rtnl is held. */
+void xpv_vif_fold_counters(struct xpv_vif *vif)
 {
-	add_all((u64 *)&vif->past,
-		(const u64 *)xpv_netback_queue_counters(queue->core),
-		sizeof(vif->past));
-	add_all((u64 *)&vif->past_shim, (u64 *)&queue->counters,
-		sizeof(vif->past_shim));
+	u32 i;
+
+	write_seqlock_bh(&vif->stats_lock);
+	for (i = 0; i < vif->counted; i++) {
+		const struct xpv_vif_queue *queue = vif->queues[i];
+
+		add_all((u64 *)&vif->past,
+			(const u64 *)xpv_netback_queue_counters(queue->core),
+			sizeof(vif->past));
+		add_all((u64 *)&vif->past_shim, (const u64 *)&queue->counters,
+			sizeof(vif->past_shim));
+	}
+	vif->counted = 0;
+	write_sequnlock_bh(&vif->stats_lock);
+}
+
+static void add_stats(struct rtnl_link_stats64 *stats,
+		      const struct xpv_netback_counters *c,
+		      const struct xpv_vif_counters *shim)
+{
+	stats->rx_packets += READ_ONCE(c->tx_packets);
+	stats->rx_bytes += READ_ONCE(c->tx_bytes);
+	stats->rx_errors += READ_ONCE(c->tx_errors) + READ_ONCE(shim->tx_bad_csum);
+	stats->rx_dropped += READ_ONCE(c->tx_drops);
+	stats->tx_packets += READ_ONCE(c->rx_packets);
+	stats->tx_bytes += READ_ONCE(c->rx_bytes);
+	stats->tx_errors += READ_ONCE(c->rx_errors);
+	stats->tx_dropped += READ_ONCE(shim->rx_expired) +
+			     READ_ONCE(shim->rx_shapeless);
 }
 
 /* For people a vif is seen from here: guest-TX is what we receive. */
 void xpv_vif_get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats)
 {
+	const struct rtnl_link_stats64 core = *stats; /* what the stack counts */
 	struct xpv_vif *vif = netdev_priv(dev);
+	unsigned int seq;
 	u32 i, count;
 
-	stats->rx_packets = vif->past.tx_packets;
-	stats->rx_bytes = vif->past.tx_bytes;
-	stats->rx_errors = vif->past.tx_errors + vif->past_shim.tx_bad_csum;
-	stats->rx_dropped += vif->past.tx_drops;
-	stats->tx_packets = vif->past.rx_packets;
-	stats->tx_bytes = vif->past.rx_bytes;
-	stats->tx_errors = vif->past.rx_errors;
-	stats->tx_dropped += vif->past_shim.rx_expired +
-			     vif->past_shim.rx_shapeless;
+	rcu_read_lock(); /* the queues, while they are counted */
+	do {
+		*stats = core;
+		seq = read_seqbegin(&vif->stats_lock);
+		count = READ_ONCE(vif->counted);
+		add_stats(stats, &vif->past, &vif->past_shim);
+		for (i = 0; i < count; i++) {
+			const struct xpv_vif_queue *queue = READ_ONCE(vif->queues[i]);
 
-	rcu_read_lock();
-	/* The number before the queues: pairs with xpv_netback_vif_start(). */
-	count = smp_load_acquire(&vif->num_queues);
-	for (i = 0; i < count; i++) {
-		const struct xpv_vif_queue *queue = vif->queues[i];
-		const struct xpv_netback_counters *c =
-			xpv_netback_queue_counters(queue->core);
-
-		stats->rx_packets += READ_ONCE(c->tx_packets);
-		stats->rx_bytes += READ_ONCE(c->tx_bytes);
-		stats->rx_errors += READ_ONCE(c->tx_errors) +
-				    READ_ONCE(queue->counters.tx_bad_csum);
-		stats->rx_dropped += READ_ONCE(c->tx_drops);
-		stats->tx_packets += READ_ONCE(c->rx_packets);
-		stats->tx_bytes += READ_ONCE(c->rx_bytes);
-		stats->tx_errors += READ_ONCE(c->rx_errors);
-		stats->tx_dropped += READ_ONCE(queue->counters.rx_expired) +
-				     READ_ONCE(queue->counters.rx_shapeless);
-	}
+			add_stats(stats, xpv_netback_queue_counters(queue->core),
+				  &queue->counters);
+		}
+	} while (read_seqretry(&vif->stats_lock, seq));
 	rcu_read_unlock();
 }
 

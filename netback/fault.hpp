@@ -26,7 +26,7 @@ const char* fault_text(Fault fault) noexcept;
 // what follows is its echo.
 class FaultLine : NoCopy {
 public:
-    explicit FaultLine(xpv_vif* vif) noexcept : vif_{vif} {}
+    FaultLine(xpv_xenbus* bus, xpv_vif* vif) noexcept : bus_{bus}, vif_{vif} {}
 
     // Any context.
     void raise(Fault fault, uint32_t queue, uint32_t value) noexcept {
@@ -35,16 +35,22 @@ public:
         fault_ = fault;
         queue_ = queue;
         value_ = value;
-        xpv_netback_vif_broken(vif_);
+        xpv_netback_vif_poke(vif_, 0);
     }
 
     bool raised() const noexcept { return __atomic_load_n(&raised_, __ATOMIC_ACQUIRE); }
 
-    // Once a connection's pollers are gone. May sleep.
-    void report() noexcept { xpv_netback_vif_report(vif_, fault_text(fault_), queue_, value_); }
-    void reset() noexcept { __atomic_store_n(&raised_, false, __ATOMIC_RELEASE); }
+    // Tell the log and the toolstack, once a connection's pollers are gone. May sleep.
+    void report() noexcept {
+        if (!raised())
+            return;
+        xpv_xenbus_report(bus_, "device stopped: %s (queue %u, value %d)", fault_text(fault_),
+                          queue_, static_cast<int>(value_));
+        __atomic_store_n(&raised_, false, __ATOMIC_RELEASE);
+    }
 
 private:
+    xpv_xenbus* bus_;
     xpv_vif* vif_;
     bool raised_ = false;
     Fault fault_{};

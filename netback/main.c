@@ -10,6 +10,16 @@
 
 #include "netback/netback.h"
 
+struct workqueue_struct *xpv_vif_workqueue;
+
+/* No device is left; packets of former ones may be. */
+static void netback_leave(void)
+{
+	xpv_vif_zerocopy_exit();
+	destroy_workqueue(xpv_vif_workqueue); /* its works have left our code */
+	xpv_vif_debugfs_exit();
+}
+
 static int __init netback_init(void)
 {
 	int err;
@@ -18,10 +28,15 @@ static int __init netback_init(void)
 		pr_err("xpv-netback: this machine does not run on Xen\n");
 		return -ENODEV;
 	}
+	/* Freezable: nobody speaks with a frontend while this domain is being suspended. */
+	xpv_vif_workqueue =
+		alloc_workqueue("xpv-netback", WQ_UNBOUND | WQ_FREEZABLE, 0);
+	if (!xpv_vif_workqueue)
+		return -ENOMEM;
 	xpv_vif_debugfs_init();
 	err = xpv_vif_register_driver();
 	if (err)
-		xpv_vif_debugfs_exit();
+		netback_leave();
 	return err;
 }
 module_init(netback_init);
@@ -29,8 +44,7 @@ module_init(netback_init);
 static void __exit netback_exit(void)
 {
 	xpv_vif_unregister_driver();
-	xpv_vif_zerocopy_exit();
-	xpv_vif_debugfs_exit();
+	netback_leave();
 }
 module_exit(netback_exit);
 

@@ -7,6 +7,7 @@
 
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
+#include <linux/seqlock.h>
 #include <linux/skbuff.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
@@ -23,7 +24,7 @@ struct xpv_vif_counters {
 	u64 tx_gso_fixups; /* GSO packets that came without csum_blank */
 	u64 tx_bad_csum;   /* csum_blank on what has no such checksum */
 	u64 rx_stops;	   /* the queue was full */
-	u64 rx_expired;	   /* the guest posted no buffers for too long */
+	u64 rx_expired;	   /* dropped: the guest posted no buffers for too long */
 	u64 rx_shapeless;  /* in too many pieces, and no memory to mend it */
 };
 
@@ -47,11 +48,12 @@ struct xpv_vif_queue {
 
 	/* Filled by start_xmit, which its lock orders with the poller. */
 	struct sk_buff_head rx_queue ____cacheline_aligned_in_smp;
-	u32 rx_queued_bytes; /* its lock's */
+	u32 rx_queued_bytes; /* of it and of what is in form; its lock's */
 	struct napi_struct rx_napi;
 	struct timer_list rx_timer; /* looks again when no event will tell */
 	/* Packets in form for the ring, from rx_first on not sent yet. */
 	u32 rx_first, rx_count;
+	bool rx_draining; /* there are no buffers: drop what comes */
 	struct sk_buff *rx_skbs[XPV_NETBACK_BATCH];
 	struct xpv_netback_rx_packet rx_packets[XPV_NETBACK_BATCH];
 	struct xpv_netback_piece rx_pieces[XPV_VIF_PIECES];
@@ -63,27 +65,33 @@ struct xpv_vif {
 	struct xpv_xenbus bus;
 	struct xpv_netback *core;
 	struct mutex lock; /* around xpv_netback_handle() */
-	struct work_struct broken;
+	struct delayed_work look; /* calls it */
 	struct xenbus_watch hotplug; /* hotplug-status, online: the toolstack writes */
 	bool watching;
-	char *script; /* for uevents; may be NULL */
+	char *script; /* for our uevents; may be NULL */
 	struct dentry *debugfs;
 
 	/* rtnl protects these; start_xmit and statistics read under RCU. */
 	u32 num_queues;	 /* queues that may be used */
 	u32 made_queues; /* queues that exist */
+	u32 counted;	 /* those that statistics add to the past: stats_lock */
 	bool attached;	 /* pollers run while the device is up */
 	bool polling;
 	struct xpv_netback_features features;
 	struct xpv_vif_queue *queues[XPV_NET_MAX_QUEUES];
-	/* Of the connections that are over. */
+	/* Of the connections that are over; queues come and go in it under stats_lock. */
+	seqlock_t stats_lock;
 	struct xpv_netback_counters past;
 	struct xpv_vif_counters past_shim;
 };
 
+/* main.c: all works of this module; not while the system sleeps */
+extern struct workqueue_struct *xpv_vif_workqueue;
+
 /* params.c */
 extern unsigned int xpv_rx_queue_bytes;
 extern unsigned int xpv_rx_drain_timeout_ms;
+extern unsigned int xpv_rx_stall_timeout_ms;
 extern unsigned int xpv_tx_map_threshold;
 void xpv_vif_settings(struct xpv_netback_settings *settings);
 
@@ -97,7 +105,10 @@ struct xpv_vif_zerocopy *xpv_vif_zerocopy_create(struct xpv_vif_queue *queue,
 						 struct xpv_netback_map *map);
 /* Never used. */
 void xpv_vif_zerocopy_free(struct xpv_vif_zerocopy *zerocopy);
-/* The queue's poller does not run any more: unmap the rest as it comes back. */
+/* The queue's poller does not run any more: packets that come back wake nobody, once
+ * a grace period is over. NULL is allowed, as below. */
+void xpv_vif_zerocopy_orphan(struct xpv_vif_zerocopy *zerocopy);
+/* After it: unmap the rest as it comes back. */
 void xpv_vif_zerocopy_retire(struct xpv_vif_zerocopy *zerocopy);
 void xpv_vif_zerocopy_add_frags(struct xpv_vif_zerocopy *zerocopy,
 				struct sk_buff *skb,
@@ -118,7 +129,7 @@ void xpv_vif_rx_purge(struct xpv_vif_queue *queue);
 
 /* ethtool.c */
 extern const struct ethtool_ops xpv_vif_ethtool_ops;
-void xpv_vif_fold_counters(struct xpv_vif *vif, struct xpv_vif_queue *queue);
+void xpv_vif_fold_counters(struct xpv_vif *vif);
 void xpv_vif_get_stats64(struct net_device *dev,
 			 struct rtnl_link_stats64 *stats);
 
@@ -131,6 +142,6 @@ void xpv_vif_debugfs_remove(struct xpv_vif *vif);
 /* driver.c */
 int xpv_vif_register_driver(void);
 void xpv_vif_unregister_driver(void);
-void xpv_vif_broken_work(struct work_struct *work);
+void xpv_vif_look(struct work_struct *work);
 
 #endif

@@ -40,9 +40,12 @@ static void polling_stop(struct xpv_vif *vif)
 
 		napi_disable(&queue->tx_napi);
 		napi_disable(&queue->rx_napi);
-		del_timer_sync(&queue->rx_timer);
-		xpv_vif_rx_purge(queue);
+		del_timer_sync(&queue->rx_timer); /* the poller starts it */
 	}
+	/* A poller that was let go may still be on its way out of the queue. */
+	synchronize_net();
+	for (i = 0; i < vif->made_queues; i++)
+		xpv_vif_rx_purge(vif->queues[i]);
 }
 
 void xpv_netback_vif_schedule(struct xpv_vif_queue *queue, uint32_t pollers)
@@ -99,15 +102,35 @@ no_heads:
 	return NULL;
 }
 
-static void queue_free(struct xpv_vif_queue *queue)
+/* All queues, however many, at the cost of one grace period. rtnl is held. */
+static void queues_free(struct xpv_vif *vif, bool used)
 {
-	xpv_vif_rx_purge(queue); /* what was sent while the device was down */
-	netif_napi_del(&queue->tx_napi);
-	netif_napi_del(&queue->rx_napi);
-	/* Gone when their last page is back. */
-	page_pool_destroy(queue->tx_heads);
-	page_pool_destroy(queue->tx_pages);
-	kvfree(queue);
+	u32 i;
+
+	if (!vif->made_queues)
+		return;
+	for (i = 0; i < vif->made_queues; i++) {
+		__netif_napi_del(&vif->queues[i]->tx_napi);
+		__netif_napi_del(&vif->queues[i]->rx_napi);
+		xpv_vif_zerocopy_orphan(vif->queues[i]->zerocopy);
+	}
+	/* Statistics, netpoll's look at the pollers, packets that come back. */
+	synchronize_net();
+	for (i = 0; i < vif->made_queues; i++) {
+		struct xpv_vif_queue *queue = vif->queues[i];
+
+		if (used)
+			xpv_vif_zerocopy_retire(queue->zerocopy);
+		else
+			xpv_vif_zerocopy_free(queue->zerocopy);
+		xpv_vif_rx_purge(queue); /* what was sent while the device was down */
+		/* Gone when their last page is back. */
+		page_pool_destroy(queue->tx_heads);
+		page_pool_destroy(queue->tx_pages);
+		kvfree(queue);
+		vif->queues[i] = NULL;
+	}
+	vif->made_queues = 0;
 }
 
 int xpv_netback_vif_attach(struct xpv_vif *vif,
@@ -139,12 +162,7 @@ int xpv_netback_vif_attach(struct xpv_vif *vif,
 			dev_set_mtu(dev, ETH_DATA_LEN);
 		netdev_update_features(dev);
 	} else {
-		for (i = 0; i < vif->made_queues; i++) {
-			xpv_vif_zerocopy_free(vif->queues[i]->zerocopy);
-			queue_free(vif->queues[i]);
-			vif->queues[i] = NULL;
-		}
-		vif->made_queues = 0;
+		queues_free(vif, false);
 	}
 	rtnl_unlock();
 	return err;
@@ -155,7 +173,10 @@ void xpv_netback_vif_start(struct xpv_vif *vif)
 	xpv_vif_debugfs_add(vif);
 	rtnl_lock();
 	vif->attached = true;
-	/* The queues before their number: pairs with start_xmit and statistics. */
+	write_seqlock_bh(&vif->stats_lock);
+	WRITE_ONCE(vif->counted, vif->made_queues);
+	write_sequnlock_bh(&vif->stats_lock);
+	/* The queues before their number: pairs with start_xmit. */
 	smp_store_release(&vif->num_queues, vif->made_queues);
 	polling_start(vif);
 	rtnl_unlock();
@@ -173,14 +194,15 @@ void xpv_netback_vif_carrier(struct xpv_vif *vif, bool on)
 	rtnl_unlock();
 }
 
+/* Here and in xpv_netback_vif_detach(): the order of net/teardown.h. */
 void xpv_netback_vif_stop(struct xpv_vif *vif)
 {
 	xpv_vif_debugfs_remove(vif);
 	rtnl_lock();
 	vif->attached = false;
-	netif_tx_stop_all_queues(vif->dev);
 	WRITE_ONCE(vif->num_queues, 0);
-	/* Whoever is transmitting or counting right now still has a queue. */
+	netif_tx_stop_all_queues(vif->dev);
+	/* Whoever is transmitting right now still has a queue. */
 	synchronize_net();
 	polling_stop(vif);
 	rtnl_unlock();
@@ -188,18 +210,9 @@ void xpv_netback_vif_stop(struct xpv_vif *vif)
 
 void xpv_netback_vif_detach(struct xpv_vif *vif)
 {
-	u32 i;
-
 	rtnl_lock();
-	for (i = 0; i < vif->made_queues; i++) {
-		struct xpv_vif_queue *queue = vif->queues[i];
-
-		xpv_vif_zerocopy_retire(queue->zerocopy);
-		xpv_vif_fold_counters(vif, queue);
-		queue_free(queue);
-		vif->queues[i] = NULL;
-	}
-	vif->made_queues = 0;
+	xpv_vif_fold_counters(vif);
+	queues_free(vif, true);
 	rtnl_unlock();
 }
 
@@ -290,8 +303,10 @@ struct xpv_vif *xpv_vif_create(struct xenbus_device *xen, unsigned int handle)
 	dev->ethtool_ops = &xpv_vif_ethtool_ops;
 	dev->hw_features = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_IP_CSUM |
 			   NETIF_F_IPV6_CSUM | NETIF_F_TSO | NETIF_F_TSO6;
-	/* The frontend segments what another guest asked for as it would ours. */
-	dev->features = dev->hw_features | NETIF_F_RXCSUM | NETIF_F_GSO_ROBUST;
+	/* Without GSO_ROBUST: the stack looks at another guest's headers first. */
+	dev->features = dev->hw_features | NETIF_F_RXCSUM;
+	/* A packet is in our list after start_xmit: it can be sent only once. */
+	dev->priv_flags &= ~IFF_TX_SKB_SHARING;
 	dev->min_mtu = ETH_MIN_MTU;
 	dev->max_mtu = XPV_NET_MAX_PACKET - VLAN_ETH_HLEN;
 	netif_set_tso_max_size(dev, XPV_NET_MAX_PACKET);
@@ -301,7 +316,8 @@ struct xpv_vif *xpv_vif_create(struct xenbus_device *xen, unsigned int handle)
 	vif->dev = dev;
 	xpv_xenbus_init(&vif->bus, xen);
 	mutex_init(&vif->lock);
-	INIT_WORK(&vif->broken, xpv_vif_broken_work);
+	seqlock_init(&vif->stats_lock);
+	INIT_DELAYED_WORK(&vif->look, xpv_vif_look);
 	/* Until a frontend says what it takes: scripts set the MTU before. */
 	vif->features.sg = settings.sg;
 

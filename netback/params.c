@@ -10,15 +10,19 @@
 
 static unsigned int max_queues;
 XPV_PARAM(max_queues, max_queues, 1, XPV_NET_MAX_QUEUES, 0444,
-	  "queues a vif may have, 1..64 (default: processors, at most 8)");
+	  "queues per vif, 1..64 (default: processors, at most 8)");
 
 unsigned int xpv_rx_queue_bytes = 512 * 1024;
 XPV_PARAM(rx_queue_bytes, xpv_rx_queue_bytes, 65536, 64 * 1024 * 1024, 0644,
-	  "bytes that may wait for a guest's buffers, a queue, 65536..67108864 (default: 524288)");
+	  "bytes per queue that may wait for a guest's buffers, 65536..67108864 (default: 524288)");
 
 unsigned int xpv_rx_drain_timeout_ms = 10000;
 XPV_PARAM(rx_drain_timeout_ms, xpv_rx_drain_timeout_ms, 10, 600000, 0644,
-	  "milliseconds after which a packet that waits for a guest's buffers is dropped, 10..600000 (default: 10000)");
+	  "milliseconds that a packet waits for a guest's buffers; then all packets are dropped until there are some, 10..600000 (default: 10000)");
+
+unsigned int xpv_rx_stall_timeout_ms = 60000;
+XPV_PARAM(rx_stall_timeout_ms, xpv_rx_stall_timeout_ms, 0, 3600000, 0644,
+	  "milliseconds without a packet sent for want of a guest's buffers until the vif's carrier goes off, 0 (never)..3600000 (default: 60000)");
 
 unsigned int xpv_tx_map_threshold = 65536;
 XPV_PARAM(tx_map_threshold, xpv_tx_map_threshold, 0, 65536, 0644,
@@ -38,7 +42,7 @@ MODULE_PARM_DESC(csum, "offer checksum offload (default: 1)");
 
 static bool split = true;
 module_param(split, bool, 0444);
-MODULE_PARM_DESC(split, "offer an event channel for each direction (default: 1)");
+MODULE_PARM_DESC(split, "offer an event channel per direction (default: 1)");
 
 void xpv_vif_settings(struct xpv_netback_settings *settings)
 {

@@ -10,9 +10,10 @@
 #include <xen/page.h>
 
 #include "netback/netback.h"
+#include "shim/foreign.h"
 
 struct rx_cb {
-	unsigned long expires;
+	unsigned long since; /* jiffies */
 };
 
 static struct rx_cb *rx_cb(struct sk_buff *skb)
@@ -26,6 +27,7 @@ netdev_tx_t xpv_vif_start_xmit(struct sk_buff *skb, struct net_device *dev)
 	struct xpv_vif *vif = netdev_priv(dev);
 	u16 index = skb_get_queue_mapping(skb);
 	struct xpv_vif_queue *queue;
+	unsigned long flags;
 	u32 count;
 
 	/* The number before the queues: pairs with xpv_netback_vif_start(). */
@@ -36,18 +38,18 @@ netdev_tx_t xpv_vif_start_xmit(struct sk_buff *skb, struct net_device *dev)
 		return NETDEV_TX_OK;
 	}
 	queue = vif->queues[index];
-	rx_cb(skb)->expires =
-		jiffies + msecs_to_jiffies(READ_ONCE(xpv_rx_drain_timeout_ms));
+	rx_cb(skb)->since = jiffies;
 	skb_tx_timestamp(skb);
 
-	spin_lock(&queue->rx_queue.lock);
+	/* netpoll comes from hard interrupts, over a bridge also into a poller's. */
+	spin_lock_irqsave(&queue->rx_queue.lock, flags);
 	__skb_queue_tail(&queue->rx_queue, skb);
 	queue->rx_queued_bytes += skb->len;
 	if (unlikely(queue->rx_queued_bytes >= READ_ONCE(xpv_rx_queue_bytes))) {
 		netif_tx_stop_queue(netdev_get_tx_queue(dev, index));
 		queue->counters.rx_stops++;
 	}
-	spin_unlock(&queue->rx_queue.lock);
+	spin_unlock_irqrestore(&queue->rx_queue.lock, flags);
 
 	if (!netdev_xmit_more() ||
 	    netif_xmit_stopped(netdev_get_tx_queue(dev, index)))
@@ -55,17 +57,19 @@ netdev_tx_t xpv_vif_start_xmit(struct sk_buff *skb, struct net_device *dev)
 	return NETDEV_TX_OK;
 }
 
-/* What the poller took out of the list, or dropped, in bytes. */
+/* Bytes of packets that were sent or dropped. */
 static void rx_unqueue(struct xpv_vif_queue *queue, u32 bytes)
 {
 	struct netdev_queue *txq =
 		netdev_get_tx_queue(queue->vif->dev, queue->index);
+	unsigned long flags;
 
-	lockdep_assert_held(&queue->rx_queue.lock);
+	spin_lock_irqsave(&queue->rx_queue.lock, flags);
 	queue->rx_queued_bytes -= bytes;
 	if (unlikely(netif_tx_queue_stopped(txq)) &&
 	    queue->rx_queued_bytes < READ_ONCE(xpv_rx_queue_bytes) / 2)
 		netif_tx_wake_queue(txq);
+	spin_unlock_irqrestore(&queue->rx_queue.lock, flags);
 }
 
 /* ---- packets into pieces of a page ----------------------------------------- */
@@ -79,7 +83,7 @@ static void add_piece(struct flattener *f, struct page *page, u32 offset,
 		      u32 length)
 {
 	struct xpv_netback_piece *piece = &f->piece[f->count++];
-	const struct xen_page_foreign *foreign = xen_page_foreign(page);
+	const struct xen_page_foreign *foreign = xpv_page_foreign(page);
 
 	piece->offset = offset;
 	piece->length = length;
@@ -161,26 +165,28 @@ static void get_offload(const struct sk_buff *skb, struct xpv_offload *offload)
 /* Up to a batch from the front of the queue. */
 static void rx_take(struct xpv_vif_queue *queue, struct sk_buff_head *taken)
 {
+	unsigned long flags;
 	u32 n;
 
 	__skb_queue_head_init(taken);
 	if (skb_queue_empty_lockless(&queue->rx_queue))
 		return;
-	spin_lock(&queue->rx_queue.lock);
+	spin_lock_irqsave(&queue->rx_queue.lock, flags);
 	if (skb_queue_len(&queue->rx_queue) <= XPV_NETBACK_BATCH) {
 		skb_queue_splice_init(&queue->rx_queue, taken);
 	} else {
 		for (n = 0; n < XPV_NETBACK_BATCH; n++)
 			__skb_queue_tail(taken, __skb_dequeue(&queue->rx_queue));
 	}
-	spin_unlock(&queue->rx_queue.lock);
+	spin_unlock_irqrestore(&queue->rx_queue.lock, flags);
 }
 
 /* Form the next batch; the former one is sent. False: nothing waits. */
 static bool rx_refill(struct xpv_vif_queue *queue)
 {
-	u32 used = 0, bytes = 0, count = 0, n;
+	u32 used = 0, lost = 0, count = 0, n;
 	struct sk_buff_head taken;
+	unsigned long flags;
 	struct sk_buff *skb;
 
 	queue->rx_first = queue->rx_count = 0;
@@ -191,10 +197,10 @@ static bool rx_refill(struct xpv_vif_queue *queue)
 		struct xpv_netback_rx_packet *p = &queue->rx_packets[count];
 
 		__skb_unlink(skb, &taken);
-		bytes += skb->len;
 		n = flatten(skb, &queue->rx_pieces[used]);
 		if (unlikely(!n)) {
 			queue->counters.rx_shapeless++;
+			lost += skb->len;
 			kfree_skb(skb);
 			continue;
 		}
@@ -206,45 +212,17 @@ static bool rx_refill(struct xpv_vif_queue *queue)
 		used += n;
 	}
 	queue->rx_count = count;
-	spin_lock(&queue->rx_queue.lock);
-	skb_queue_splice(&taken, &queue->rx_queue); /* back to the front */
-	rx_unqueue(queue, bytes);
-	spin_unlock(&queue->rx_queue.lock);
+	if (unlikely(!skb_queue_empty(&taken))) {
+		spin_lock_irqsave(&queue->rx_queue.lock, flags);
+		skb_queue_splice(&taken, &queue->rx_queue); /* back to the front */
+		spin_unlock_irqrestore(&queue->rx_queue.lock, flags);
+	}
+	if (unlikely(lost))
+		rx_unqueue(queue, lost);
 	return true;
 }
 
 /* ---- the poller --------------------------------------------------------------- */
-
-/*
- * Packets that waited for buffers for too long go: they may pin other guests'
- * pages. How many went.
- */
-static u32 rx_drop_expired(struct xpv_vif_queue *queue)
-{
-	u32 before = queue->rx_first;
-	struct sk_buff *skb;
-
-	while (queue->rx_first < queue->rx_count) {
-		skb = queue->rx_skbs[queue->rx_first];
-		if (time_before(jiffies, rx_cb(skb)->expires))
-			break;
-		queue->rx_first++;
-		queue->counters.rx_expired++;
-		kfree_skb(skb);
-	}
-	return queue->rx_first - before;
-}
-
-/* Without buffers, when to look again although no event came. */
-static void rx_wait(struct xpv_vif_queue *queue)
-{
-	struct sk_buff *skb = queue->rx_skbs[queue->rx_first];
-	unsigned long when = rx_cb(skb)->expires;
-
-	if (!queue->vif->features.rx_notify)
-		when = jiffies + 1;
-	mod_timer(&queue->rx_timer, when);
-}
 
 static void rx_timer(struct timer_list *timer)
 {
@@ -254,43 +232,114 @@ static void rx_timer(struct timer_list *timer)
 	napi_schedule(&queue->rx_napi);
 }
 
-/* Packets sent or given up; 0: they wait for buffers. */
-static u32 rx_advance(struct xpv_vif_queue *queue, int budget)
+/* The first packet waits for buffers. True: no more, it is to be dropped. */
+static bool rx_starved(struct xpv_vif_queue *queue, const struct sk_buff *skb)
 {
-	u32 sent, i;
+	struct rx_cb cb = *(const struct rx_cb *)skb->cb;
+	struct xpv_netback_rx_limits limits = {
+		.drain_ms = READ_ONCE(xpv_rx_drain_timeout_ms),
+		.stall_ms = READ_ONCE(xpv_rx_stall_timeout_ms),
+	};
+
+	return xpv_netback_rx_starved(queue->core,
+				      jiffies_to_msecs(jiffies - cb.since), &limits);
+}
+
+/*
+ * Drop a batch, how many packets went: what is formed, or else what waits. They may pin
+ * other guests' pages.
+ */
+static u32 rx_drop(struct xpv_vif_queue *queue)
+{
+	struct sk_buff_head gone;
+	u32 bytes = 0, count = 0;
+	struct sk_buff *skb;
+
+	if (queue->rx_first == queue->rx_count) {
+		rx_take(queue, &gone);
+	} else {
+		__skb_queue_head_init(&gone);
+		while (queue->rx_first < queue->rx_count)
+			__skb_queue_tail(&gone, queue->rx_skbs[queue->rx_first++]);
+	}
+	skb = skb_peek(&gone);
+	if (!skb)
+		return 0;
+	rx_starved(queue, skb);
+	while ((skb = __skb_dequeue(&gone))) {
+		bytes += skb->len;
+		count++;
+		kfree_skb(skb);
+	}
+	queue->counters.rx_expired += count;
+	rx_unqueue(queue, bytes);
+	return count;
+}
+
+/* How many packets were sent; 0: they wait for buffers. */
+static u32 rx_send(struct xpv_vif_queue *queue, int budget)
+{
+	u32 bytes = 0, sent, i;
 
 	sent = xpv_netback_rx_send(queue->core, &queue->rx_packets[queue->rx_first],
 				   queue->rx_count - queue->rx_first);
-	for (i = 0; i < sent; i++)
+	if (!sent)
+		return 0;
+	for (i = 0; i < sent; i++) {
+		bytes += queue->rx_packets[queue->rx_first].total;
 		napi_consume_skb(queue->rx_skbs[queue->rx_first++], budget);
-	return sent ?: rx_drop_expired(queue);
+	}
+	rx_unqueue(queue, bytes);
+	return sent;
+}
+
+/* One batch of work. waiting: there is none until the frontend posts buffers. */
+static u32 rx_advance(struct xpv_vif_queue *queue, int budget, bool *waiting)
+{
+	u32 sent;
+
+	*waiting = false;
+	if (unlikely(queue->rx_draining))
+		return rx_drop(queue);
+	if (queue->rx_first == queue->rx_count && !rx_refill(queue))
+		return 0;
+	if (unlikely(queue->rx_first == queue->rx_count))
+		return 1; /* a batch of packets without a shape */
+	sent = rx_send(queue, budget);
+	if (sent)
+		return sent;
+	if (rx_starved(queue, queue->rx_skbs[queue->rx_first])) {
+		queue->rx_draining = true;
+		return rx_drop(queue);
+	}
+	*waiting = true;
+	return 0;
 }
 
 int xpv_vif_rx_poll(struct napi_struct *napi, int budget)
 {
 	struct xpv_vif_queue *queue = container_of(napi, struct xpv_vif_queue, rx_napi);
-	bool waiting = false;
+	struct xpv_netback_queue *core = queue->core;
+	struct xpv_netback_rest rest;
 	int done = 0;
-	u32 sent;
+	bool waiting;
+	u32 count;
 
 	while (done < budget) {
-		if (queue->rx_first < queue->rx_count || rx_refill(queue)) {
-			sent = rx_advance(queue, budget);
-			waiting = !sent && queue->rx_first < queue->rx_count;
-			/* A look costs too. */
-			done += max(sent, 1U);
-			if (!waiting)
-				continue;
-		} else {
-			waiting = false;
-			done++;
-		}
-		if (xpv_netback_rx_idle(queue->core, waiting))
+		count = rx_advance(queue, budget, &waiting);
+		done += max(count, 1U); /* a look costs too */
+		if (count)
 			continue;
-		if (waiting)
-			rx_wait(queue);
+		xpv_netback_rx_stop(core, waiting, &rest);
+		queue->rx_draining = rest.draining;
+		if (rest.again)
+			continue;
+		if (rest.look_ms)
+			mod_timer(&queue->rx_timer,
+				  jiffies + msecs_to_jiffies(rest.look_ms));
 		done = min(done, budget - 1);
-		napi_complete_done(napi, done);
+		if (napi_complete_done(napi, done))
+			xpv_netback_idle(core, XPV_NETBACK_RX, rest.event);
 		return done;
 	}
 	return budget;
@@ -304,10 +353,15 @@ void xpv_vif_rx_init(struct xpv_vif_queue *queue)
 
 void xpv_vif_rx_purge(struct xpv_vif_queue *queue)
 {
+	struct sk_buff_head gone;
+	unsigned long flags;
+
+	__skb_queue_head_init(&gone);
 	while (queue->rx_first < queue->rx_count)
-		kfree_skb(queue->rx_skbs[queue->rx_first++]);
-	spin_lock_bh(&queue->rx_queue.lock);
-	__skb_queue_purge(&queue->rx_queue);
+		__skb_queue_tail(&gone, queue->rx_skbs[queue->rx_first++]);
+	spin_lock_irqsave(&queue->rx_queue.lock, flags);
+	skb_queue_splice_tail_init(&queue->rx_queue, &gone);
 	queue->rx_queued_bytes = 0;
-	spin_unlock_bh(&queue->rx_queue.lock);
+	spin_unlock_irqrestore(&queue->rx_queue.lock, flags);
+	__skb_queue_purge(&gone);
 }

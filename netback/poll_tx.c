@@ -113,25 +113,27 @@ int xpv_vif_tx_poll(struct napi_struct *napi, int budget)
 	struct xpv_vif_queue *queue =
 		container_of(napi, struct xpv_vif_queue, tx_napi);
 	struct xpv_netback_tx_packet *packets = queue->tx_packets;
+	struct xpv_netback_queue *core = queue->core;
+	u32 count, event, i;
 	int done = 0;
-	u32 count, i;
 
 	while (done < budget) {
-		count = xpv_netback_tx_gather(queue->core, packets,
+		count = xpv_netback_tx_gather(core, packets,
 					      min(budget - done, XPV_NETBACK_BATCH),
 					      READ_ONCE(xpv_tx_map_threshold));
 		if (!count) {
 			/* A look costs too: a ring of bad packets is no work. */
 			done++;
-			if (xpv_netback_tx_idle(queue->core))
+			if (xpv_netback_tx_stop(core, &event))
 				continue;
 			done = min(done, budget - 1);
-			napi_complete_done(napi, done);
+			if (napi_complete_done(napi, done))
+				xpv_netback_idle(core, XPV_NETBACK_TX, event);
 			return done;
 		}
 		for (i = 0; i < count; i++)
 			queue->tx_skbs[i] = make_room(queue, &packets[i]);
-		xpv_netback_tx_execute(queue->core, packets, count);
+		xpv_netback_tx_execute(core, packets, count);
 		for (i = 0; i < count; i++) {
 			if (likely(packets[i].good))
 				deliver(queue, queue->tx_skbs[i], &packets[i]);

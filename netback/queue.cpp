@@ -3,38 +3,6 @@
 
 namespace xpv::netback {
 
-// Hard interrupt context.
-void Gate::arrived(void* context) {
-    auto& gate = *static_cast<Gate*>(context);
-    ++*gate.events_;
-    // First the pollers, then the debt: a poller that goes idle in between leaves
-    // it to those that are scheduled now.
-    __atomic_fetch_or(&gate.busy_, gate.pollers_, __ATOMIC_SEQ_CST);
-    gate.channel_.arrived();
-    xpv_netback_vif_schedule(gate.shim_, gate.pollers_);
-}
-
-Result<void> Gate::open(xpv_xenbus* bus, uint32_t peer_port, const char* name, xpv_vif_queue* shim,
-                        uint32_t pollers, uint64_t& events, uint64_t& spurious) noexcept {
-    shim_ = shim;
-    pollers_ = pollers;
-    events_ = &events;
-    spurious_ = &spurious;
-    return channel_.bind(bus, peer_port, name, arrived, this);
-}
-
-void Gate::idle(uint32_t poller, bool worked) noexcept {
-    if (worked)
-        __atomic_store_n(&worked_, true, __ATOMIC_RELAXED);
-    const uint32_t busy = __atomic_and_fetch(&busy_, ~poller, __ATOMIC_SEQ_CST);
-    if (busy != 0 || !channel_.owes_eoi())
-        return;
-    const bool found = __atomic_exchange_n(&worked_, false, __ATOMIC_RELAXED);
-    if (!found)
-        ++*spurious_;
-    channel_.done(found);
-}
-
 Result<QueuePlace> QueuePlace::read(const Xenstore& store, uint32_t index,
                                     uint32_t count) noexcept {
     const auto key = [&](const char* slash_name) {
@@ -59,11 +27,12 @@ Result<QueuePlace> QueuePlace::read(const Xenstore& store, uint32_t index,
 using namespace xpv;
 using namespace xpv::netback;
 
-xpv_netback_queue::xpv_netback_queue(xpv_xenbus* bus_in, FaultLine& line, uint32_t index,
-                                     const QueuePlace& place_in, bool gso) noexcept
-    : bus{bus_in}, place{place_in}, fault{line, index},
-      tx{xpv_xenbus_peer(bus_in), gso, counters, fault}, rx{xpv_xenbus_peer(bus_in), counters,
-                                                            fault} {}
+xpv_netback_queue::xpv_netback_queue(xpv_xenbus* bus_in, xpv_vif* vif_in, FaultLine& line,
+                                     uint32_t index, const QueuePlace& place_in, bool gso,
+                                     bool rx_notify) noexcept
+    : bus{bus_in}, vif{vif_in}, place{place_in}, fault{line, index},
+      tx{xpv_xenbus_peer(bus_in), gso, counters, fault}, rx{xpv_xenbus_peer(bus_in), rx_notify,
+                                                            counters, fault} {}
 
 Result<void> xpv_netback_queue::open(bool map_packets) noexcept {
     XPV_TRY(tx_ring.map(bus, Span<const uint32_t>{&place.tx_ref, 1}));
@@ -77,14 +46,15 @@ Result<void> xpv_netback_queue::open(bool map_packets) noexcept {
     return rx.attach(rx_ring.address());
 }
 
-Result<void> xpv_netback_queue::bind(const char* name, xpv_vif_queue* shim) noexcept {
+Result<void> xpv_netback_queue::bind(const char* name, xpv_vif_queue* shim_in) noexcept {
+    shim = shim_in;
     shared = place.tx_port == place.rx_port;
-    XPV_TRY(gates[0].open(bus, place.tx_port, name, shim,
+    XPV_TRY(gates[0].bind(bus, place.tx_port, name, this,
                           shared ? XPV_NETBACK_TX | XPV_NETBACK_RX : XPV_NETBACK_TX,
                           counters.tx_events, counters.tx_spurious));
     if (shared)
         return {};
-    return gates[1].open(bus, place.rx_port, name, shim, XPV_NETBACK_RX, counters.rx_events,
+    return gates[1].bind(bus, place.rx_port, name, this, XPV_NETBACK_RX, counters.rx_events,
                          counters.rx_spurious);
 }
 
@@ -131,14 +101,22 @@ uint32_t xpv_netback_map_reap(xpv_netback_map* handle) {
     return left;
 }
 
-bool xpv_netback_tx_idle(xpv_netback_queue* queue) {
-    // A broken frontend's events stay shut: its EOI is never paid.
+bool xpv_netback_tx_stop(xpv_netback_queue* queue, uint32_t* event) {
+    *event = 0;
     if (queue->broken())
         return false;
     if (queue->tx.arm())
         return true;
-    queue->tx_gate().idle(XPV_NETBACK_TX, queue->tx.take_worked());
+    *event = queue->tx_gate().stop(queue->tx.take_worked());
     return false;
+}
+
+void xpv_netback_idle(xpv_netback_queue* queue, xpv_netback_poller poller, uint32_t event) {
+    // A broken frontend's events stay shut: its EOI is never paid.
+    if (queue->broken())
+        return;
+    auto& gate = poller == XPV_NETBACK_TX ? queue->tx_gate() : queue->rx_gate();
+    gate.done(poller, event);
 }
 
 uint32_t xpv_netback_rx_send(xpv_netback_queue* queue, const xpv_netback_rx_packet* packets,
@@ -152,15 +130,22 @@ uint32_t xpv_netback_rx_send(xpv_netback_queue* queue, const xpv_netback_rx_pack
     return sent;
 }
 
-bool xpv_netback_rx_idle(xpv_netback_queue* queue, bool waiting) {
-    if (queue->broken())
-        return false;
-    if (waiting && queue->rx.arm())
-        return true;
-    const bool worked = queue->rx.take_worked();
-    if (!queue->broken())
-        queue->rx_gate().idle(XPV_NETBACK_RX, worked);
-    return false;
+bool xpv_netback_rx_starved(xpv_netback_queue* queue, uint32_t waited_ms,
+                            const xpv_netback_rx_limits* limits) {
+    const bool before = queue->rx.stalled();
+    const bool drop = queue->rx.starved(waited_ms, *limits);
+    if (queue->rx.stalled() != before)
+        xpv_netback_vif_poke(queue->vif, 0);
+    return drop;
+}
+
+void xpv_netback_rx_stop(xpv_netback_queue* queue, bool waiting, xpv_netback_rest* rest) {
+    const bool before = queue->rx.stalled();
+    queue->rx.stop(waiting, *rest);
+    if (queue->rx.stalled() != before)
+        xpv_netback_vif_poke(queue->vif, 0);
+    if (!rest->again && !queue->broken())
+        rest->event = queue->rx_gate().stop(queue->rx.take_worked());
 }
 
 const xpv_netback_counters* xpv_netback_queue_counters(const xpv_netback_queue* queue) {
@@ -186,8 +171,8 @@ void view(const Ring& ring, void* address, xpv_netback_ring_view* out) noexcept 
 
 void xpv_netback_queue_view(const xpv_netback_queue* queue, xpv_netback_ring_view* tx,
                             xpv_netback_ring_view* rx) {
-    const Gate& tx_gate = queue->gates[0];
-    const Gate& rx_gate = queue->gates[queue->shared ? 0 : 1];
+    const auto& tx_gate = queue->gates[0];
+    const auto& rx_gate = queue->gates[queue->shared ? 0 : 1];
     view(queue->tx.ring(), queue->tx_ring.address(), tx);
     view(queue->rx.ring(), queue->rx_ring.address(), rx);
     tx->port = tx_gate.port();

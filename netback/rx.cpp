@@ -118,6 +118,7 @@ uint32_t RxPath::send(const xpv_netback_rx_packet* packets, uint32_t count, bool
     if (sent == 0)
         return 0;
     worked_ = true;
+    stall_.sent();
     if (copies_.count() > 0)
         run_copies();
     for (uint32_t i = 0; i < answer_count_; ++i)
@@ -127,6 +128,60 @@ uint32_t RxPath::send(const xpv_netback_rx_packet* packets, uint32_t count, bool
     put_answers();
     notify = ring_.publish();
     return sent;
+}
+
+bool RxPath::starved(uint32_t waited_ms, const xpv_netback_rx_limits& limits) noexcept {
+    if (fault_.raised())
+        return false;
+    const bool draining = stall_.draining();
+    const bool stalled = stall_.stalled();
+    const bool drop = stall_.starved(xpv_now_ms(), waited_ms, limits);
+    counters_.rx_drains += !draining && drop ? 1 : 0;
+    if (!stalled && stall_.stalled()) {
+        ++counters_.rx_stalls;
+        stalled_at_ = ring_.request_index() + ring_.pending().value_or(0);
+    }
+    return drop;
+}
+
+// While nothing is sent: true if the frontend can be served again, else an event is asked
+// for when that may be so. One buffer ends the draining. A stall ends with enough of them,
+// or with one more than there were.
+bool RxPath::recover() noexcept {
+    for (;;) {
+        const Result<uint32_t> pending = ring_.pending();
+        if (!pending.ok()) {
+            fault_.raise(Fault::RxRing, ring_.request_index());
+            return false;
+        }
+        const uint32_t count = pending.value();
+        const bool back = stall_.stalled() ? count >= needed_ ||
+                                                 ring_.request_index() + count != stalled_at_
+                                           : count > 0;
+        if (back) {
+            stall_.recovered(count >= needed_);
+            return true;
+        }
+        if (!ring_.arm(count + 1))
+            return false;
+    }
+}
+
+void RxPath::stop(bool waiting, xpv_netback_rest& rest) noexcept {
+    // For a frontend that does not say when it posts buffers.
+    constexpr uint32_t soon_ms = 1;
+    constexpr uint32_t drained_ms = 100;
+    rest = xpv_netback_rest{};
+    if (fault_.raised())
+        return;
+    if (stall_.draining()) {
+        rest.draining = !recover();
+        rest.look_ms = rest.draining && !rx_notify_ ? drained_ms : 0;
+    } else if (waiting) {
+        ++counters_.rx_starved;
+        rest.again = ring_.arm(needed_);
+        rest.look_ms = rx_notify_ ? stall_.look_ms(xpv_now_ms()) : soon_ms;
+    }
 }
 
 bool RxPath::take_worked() noexcept {

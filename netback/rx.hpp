@@ -6,25 +6,27 @@
 #include "core/grant.hpp"
 #include "net/netif.hpp"
 #include "netback/fault.hpp"
+#include "netback/stall.hpp"
 
 namespace xpv::netback {
 
 // Belongs to the queue's guest-RX poller.
 class RxPath : NoCopy {
 public:
-    RxPath(uint16_t domid, xpv_netback_counters& counters, QueueFault fault) noexcept
-        : counters_{counters}, fault_{fault}, domid_{domid} {}
+    // rx_notify: an event comes when the frontend posts buffers.
+    RxPath(uint16_t domid, bool rx_notify, xpv_netback_counters& counters,
+           QueueFault fault) noexcept
+        : counters_{counters}, fault_{fault}, domid_{domid}, rx_notify_{rx_notify} {}
 
     Result<void> attach(void* shared) noexcept { return ring_.attach(shared, page_size); }
 
     // abi.h says what it does. `notify`: the frontend wants to hear of it.
     uint32_t send(const xpv_netback_rx_packet* packets, uint32_t count, bool& notify) noexcept;
 
-    // Ask for an event when the packet that did not fit will; true when it does.
-    [[nodiscard]] bool arm() noexcept {
-        ++counters_.rx_starved;
-        return ring_.arm(needed_);
-    }
+    bool starved(uint32_t waited_ms, const xpv_netback_rx_limits& limits) noexcept;
+    // All but `event`.
+    void stop(bool waiting, xpv_netback_rest& rest) noexcept;
+    bool stalled() const noexcept { return stall_.stalled(); }
     // Packets were sent or buffers posted since the last time this was asked.
     bool take_worked() noexcept;
 
@@ -40,14 +42,17 @@ private:
 
     void copy_packet(const xpv_netback_rx_packet& packet) noexcept;
     void run_copies() noexcept;
-    uint32_t take_slot(uint16_t bytes, uint16_t flags, uint16_t packet_start) noexcept;
+    bool recover() noexcept;
     void put_answers() noexcept;
 
     BackRing<netif_rx_sring> ring_;
     xpv_netback_counters& counters_;
     QueueFault fault_;
     uint16_t domid_;
+    bool rx_notify_;
     bool worked_ = false;
+    Stall stall_;
+    RingIndex stalled_at_ = 0; // what the frontend had posted
     RingIndex seen_ = 0;
     uint32_t needed_ = 1;
     uint32_t answer_count_ = 0;

@@ -5,9 +5,9 @@
  * queue, the vif and the guest are gone. What is still out then is unmapped by a
  * work of its own as it comes back, so that nothing has to wait for it but the
  * module's end. How long that can be is up to whoever holds the packet; our own
- * guest-RX queues let go after rx_drain_timeout_ms.
+ * guest-RX queues, and what waits behind them, let go after rx_drain_timeout_ms.
  */
-#include <linux/delay.h>
+#include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/version.h>
@@ -23,14 +23,18 @@ struct packet {
 struct xpv_vif_zerocopy {
 	struct xpv_netback_map *map;
 	struct xpv_vif_queue __rcu *queue; /* to wake; NULL once retired */
+	u16 domid; /* whose pages */
+	struct list_head former; /* in `retired` */
 	struct delayed_work rest;
+	unsigned int pause_ms; /* between two looks of it */
 	struct rcu_head rcu;
 	struct packet packets[256]; /* by the number that C++ gives a packet */
 };
 
 /* Retired and not yet gone. */
-static atomic_t retired = ATOMIC_INIT(0);
-static DECLARE_WAIT_QUEUE_HEAD(all_gone);
+static LIST_HEAD(retired);
+static DEFINE_MUTEX(retired_lock);
+static DECLARE_WAIT_QUEUE_HEAD(one_gone);
 
 static void packet_done(struct sk_buff *skb, struct ubuf_info *ubuf, bool success)
 {
@@ -61,13 +65,29 @@ static void unmap_rest(struct work_struct *work)
 		container_of(work, struct xpv_vif_zerocopy, rest.work);
 
 	if (xpv_netback_map_reap(zerocopy->map)) {
-		queue_delayed_work(system_long_wq, &zerocopy->rest,
-				   msecs_to_jiffies(10));
+		queue_delayed_work(xpv_vif_workqueue, &zerocopy->rest,
+				   msecs_to_jiffies(zerocopy->pause_ms));
+		zerocopy->pause_ms = min(zerocopy->pause_ms * 2, 500U);
 		return;
 	}
+	mutex_lock(&retired_lock);
+	list_del(&zerocopy->former);
+	mutex_unlock(&retired_lock);
 	kvfree_rcu(zerocopy, rcu);
-	if (atomic_dec_and_test(&retired))
-		wake_up(&all_gone);
+	wake_up(&one_gone);
+}
+
+uint32_t xpv_netback_vif_retired(struct xpv_vif *vif)
+{
+	const u16 domid = xpv_xenbus_peer(&vif->bus);
+	struct xpv_vif_zerocopy *zerocopy;
+	u32 count = 0;
+
+	mutex_lock(&retired_lock);
+	list_for_each_entry(zerocopy, &retired, former)
+		count += zerocopy->domid == domid;
+	mutex_unlock(&retired_lock);
+	return count;
 }
 
 struct xpv_vif_zerocopy *xpv_vif_zerocopy_create(struct xpv_vif_queue *queue,
@@ -80,6 +100,7 @@ struct xpv_vif_zerocopy *xpv_vif_zerocopy_create(struct xpv_vif_queue *queue,
 	if (!zerocopy)
 		return NULL;
 	zerocopy->map = map;
+	zerocopy->domid = xpv_xenbus_peer(&queue->vif->bus);
 	RCU_INIT_POINTER(zerocopy->queue, queue);
 	INIT_DELAYED_WORK(&zerocopy->rest, unmap_rest);
 	for (i = 0; i < ARRAY_SIZE(zerocopy->packets); i++)
@@ -95,14 +116,27 @@ void xpv_vif_zerocopy_free(struct xpv_vif_zerocopy *zerocopy)
 	kvfree(zerocopy);
 }
 
+void xpv_vif_zerocopy_orphan(struct xpv_vif_zerocopy *zerocopy)
+{
+	if (zerocopy)
+		RCU_INIT_POINTER(zerocopy->queue, NULL);
+}
+
 void xpv_vif_zerocopy_retire(struct xpv_vif_zerocopy *zerocopy)
 {
 	if (!zerocopy)
 		return;
-	RCU_INIT_POINTER(zerocopy->queue, NULL);
-	synchronize_net();
-	atomic_inc(&retired);
-	queue_delayed_work(system_long_wq, &zerocopy->rest, 0);
+	/* With nothing out it is over here, and does not count against the guest. */
+	if (!xpv_netback_map_reap(zerocopy->map)) {
+		kvfree_rcu(zerocopy, rcu);
+		return;
+	}
+	mutex_lock(&retired_lock);
+	list_add(&zerocopy->former, &retired);
+	mutex_unlock(&retired_lock);
+	zerocopy->pause_ms = 10;
+	queue_delayed_work(xpv_vif_workqueue, &zerocopy->rest,
+			   msecs_to_jiffies(zerocopy->pause_ms));
 }
 
 void xpv_vif_zerocopy_add_frags(struct xpv_vif_zerocopy *zerocopy,
@@ -131,9 +165,21 @@ void xpv_vif_zerocopy_arm(struct xpv_vif_zerocopy *zerocopy, struct sk_buff *skb
 	skb_zcopy_init(skb, &zerocopy->packets[p->mapped].ubuf);
 }
 
+static bool all_gone(void)
+{
+	bool gone;
+
+	mutex_lock(&retired_lock);
+	gone = list_empty(&retired);
+	mutex_unlock(&retired_lock);
+	return gone;
+}
+
+/* Works may still be about to end: destroy their workqueue afterwards. */
 void xpv_vif_zerocopy_exit(void)
 {
-	while (!wait_event_timeout(all_gone, !atomic_read(&retired), 10 * HZ))
-		pr_info("xpv-netback: waiting for packets in guests' pages\n");
+	while (!all_gone())
+		if (!wait_event_timeout(one_gone, list_empty_careful(&retired), 10 * HZ))
+			pr_info("xpv-netback: waiting for packets in guests' pages\n");
 	synchronize_rcu(); /* callbacks have left our code */
 }

@@ -22,7 +22,8 @@ struct xpv_netfront_os;	   /* C: the net device and what belongs to it */
 #define XPV_NETFRONT_RING 256	   /* slots of a ring, either direction */
 #define XPV_NETFRONT_MIN_MTU 68	   /* of IPv4 */
 #define XPV_NETFRONT_SLOT_MTU 1500 /* where a packet is one slot (no sg) */
-#define XPV_NETFRONT_MAX_MTU (XPV_NET_MAX_PACKET - 14)
+/* The Ethernet header, and the tag of a VLAN on top. */
+#define XPV_NETFRONT_MAX_MTU (XPV_NET_MAX_PACKET - 18)
 #define XPV_NETFRONT_MAX_COPYBREAK 4096
 
 /* What this end may use; module parameters. */
@@ -50,8 +51,10 @@ struct xpv_netfront_features {
  */
 struct xpv_netfront_counters {
 	uint64_t tx_packets, tx_bytes, tx_slots;
-	uint64_t tx_notifies, tx_irqs;
+	uint64_t tx_notifies, tx_irqs, tx_spurious;
 	uint64_t tx_stops;   /* times that the ring was full */
+	uint64_t tx_limits;  /* packets that brought somebody to a limit */
+	uint64_t tx_overdue; /* packets handed back though not answered in a second */
 	uint64_t tx_drops;   /* no buffer, or no packet for this backend */
 	uint64_t tx_errors;  /* slots that the backend answered with an error */
 	uint64_t tx_buffers; /* granted so far; they are kept while connected */
@@ -78,7 +81,8 @@ xpv_netfront_create(struct xpv_xenbus *bus, struct xpv_netfront_os *os,
 void xpv_netfront_destroy(struct xpv_netfront *device);
 
 /* The `mac` and `mtu` nodes of our own folder: 0, or -errno with a message when
- * there is no valid MAC. An mtu that is absent or invalid reads as 0. */
+ * there is no valid MAC. An mtu that is absent or invalid reads as 0; any other is
+ * taken as applied. */
 int xpv_netfront_identity(struct xpv_netfront *device, uint8_t mac[6],
 			  uint32_t *mtu);
 
@@ -87,6 +91,8 @@ enum xpv_netfront_event {
 	XPV_NETFRONT_CHANGED,	/* the other end's state */
 	XPV_NETFRONT_BROKE,	/* the work that xpv_netfront_os_broken() asked for */
 	XPV_NETFRONT_RECONNECT, /* settings changed: negotiate again */
+	XPV_NETFRONT_RESUMED,	/* after save and restore or migration: the other end is
+				 * new, as are grant table and event channels */
 	XPV_NETFRONT_REMOVE,	/* the driver leaves the device */
 };
 
@@ -95,8 +101,9 @@ enum xpv_netfront_event {
 int xpv_netfront_handle(struct xpv_netfront *device,
 			enum xpv_netfront_event event);
 
-/* Queues to ask for from the next connection on; 1..settings.max_queues. */
-void xpv_netfront_want_queues(struct xpv_netfront *device, uint32_t queues);
+/* Queues to ask for from the next connection on; 1..settings.max_queues. Whether
+ * that is another number than before. Any context. */
+bool xpv_netfront_want_queues(struct xpv_netfront *device, uint32_t queues);
 /* Received packets of up to so many bytes are copied; any context. */
 uint32_t xpv_netfront_copybreak(const struct xpv_netfront *device);
 void xpv_netfront_set_copybreak(struct xpv_netfront *device, uint32_t bytes);
@@ -135,27 +142,36 @@ enum xpv_netfront_tx_result {
 	XPV_NETFRONT_TX_STOP = 1 << 1,	  /* stop the queue: a wake-up is on its way */
 };
 
-/* Whoever counts his packets until they are gone. */
-struct xpv_netfront_sender {
-	void *packet; /* goes to xpv_netfront_os_tx_done(), unless dropped; NULL: nobody */
-	bool pressed; /* he may send no more until then: ask for an event */
+/* What a packet is besides its bytes. */
+struct xpv_netfront_send {
+	void *packet;  /* its owner counts it until it is gone: it goes to
+			* xpv_netfront_os_tx_done(), unless dropped; NULL: nobody does */
+	bool at_limit; /* somebody may send no more until packets are answered */
+	bool ipv6;     /* what has no checksum yet: TCP or UDP over IPv6, not IPv4 */
+	bool more;     /* another packet follows at once */
 };
 
 /*
- * Send one packet of total bytes, the sum of the runs; the bytes are copied, so
- * that the packet is the caller's again. more: another one follows at once.
- * Returns bits of enum xpv_netfront_tx_result. Softirq or process context.
+ * Send one packet of total bytes, the sum of the runs; the bytes are copied.
+ * Returns bits of enum xpv_netfront_tx_result. Softirq or process context, or
+ * hard interrupts when it is netpoll's.
  */
 uint32_t xpv_netfront_tx(struct xpv_netfront_queue *queue,
 			 const struct xpv_bytes *runs, uint32_t count,
 			 uint32_t total, struct xpv_offload offload,
-			 struct xpv_netfront_sender sender, bool more);
+			 struct xpv_netfront_send send);
 
-/* Is there anything for xpv_netfront_tx_poll() to do? Without the lock. Senders are
- * to be told within a bounded time, though no event may come if none is pressed. */
+/* Is there anything for xpv_netfront_tx_poll() to do? Without the lock. */
 bool xpv_netfront_tx_due(const struct xpv_netfront_queue *queue);
-/* Take back what the backend has sent. True: wake the queue. */
-bool xpv_netfront_tx_poll(struct xpv_netfront_queue *queue);
+/* Take back what the backend has sent. late: the time of xpv_netfront_tx_wait_ms() is
+ * over. True: wake the queue. */
+bool xpv_netfront_tx_poll(struct xpv_netfront_queue *queue, bool late);
+/* Owners wait for packets, though no event may come: in how many milliseconds to look
+ * again; 0: nobody waits. Without the lock. */
+uint32_t xpv_netfront_tx_wait_ms(const struct xpv_netfront_queue *queue);
+/* Hand all owned packets back, answered or not: their bytes were copied. Also in
+ * process context, when nothing else transmits or polls. */
+void xpv_netfront_tx_release(struct xpv_netfront_queue *queue);
 
 /* ---- downcalls: receive, from the queue's one poller (NAPI) ------------- */
 
@@ -183,9 +199,19 @@ uint32_t xpv_netfront_rx_poll(struct xpv_netfront_queue *queue, uint32_t max,
 			      const struct xpv_netfront_packet **packets);
 /* Post buffers. False: memory was short, try again after a while. */
 bool xpv_netfront_rx_refill(struct xpv_netfront_queue *queue);
-/* The poller is not scheduled any more: ask for an event, pay the interrupt's
- * EOI. True: there is work, schedule it again. */
-bool xpv_netfront_rx_idle(struct xpv_netfront_queue *queue);
+
+/*
+ * The poller runs dry: ask for an event, while nobody else can poll. False: there is
+ * work, poll again. Otherwise, and only if the poller then is not scheduled any more,
+ * xpv_netfront_done() pays the interrupts' EOIs with what this left in *events.
+ */
+struct xpv_netfront_events {
+	uint32_t rx, tx;
+};
+bool xpv_netfront_idle(struct xpv_netfront_queue *queue,
+		       struct xpv_netfront_events *events);
+void xpv_netfront_done(struct xpv_netfront_queue *queue,
+		       struct xpv_netfront_events events);
 
 /* ---- upcalls: C++ asks the shim ----------------------------------------- */
 
@@ -198,20 +224,25 @@ void xpv_netfront_os_broken(struct xpv_netfront_os *os);
  * though nothing changed. Again before that: no effect. Process context. */
 void xpv_netfront_os_retry(struct xpv_netfront_os *os, uint32_t delay_ms);
 
-/* The backend is through with count (1..XPV_NETFRONT_BATCH) packets of senders, or
- * never will be. Under the transmit queue's lock or, after stop, process context. */
+/*
+ * The backend has answered packets of so many bytes, 0 if xpv_netfront_tx_release()
+ * calls; count (0..XPV_NETFRONT_BATCH) owned packets are their owners' again. Under the
+ * transmit queue's lock, or as xpv_netfront_tx_release() was called.
+ */
 void xpv_netfront_os_tx_done(struct xpv_netfront_os *os, uint32_t index,
-			     uint32_t count, void *const *packets);
+			     uint32_t count, void *const *packets, uint32_t bytes);
 
 /* Before a connection's rings are announced: make pollers and page pools for
- * count queues. They poll when the net device is open. 0 or -errno. */
+ * count queues. They poll when the net device is open. mtu: the node's, when it is
+ * another than before; otherwise 0. 0 or -errno. */
 int xpv_netfront_os_start(struct xpv_netfront_os *os, uint32_t count,
 			  struct xpv_netfront_queue *const *queues,
-			  const struct xpv_netfront_features *features);
+			  const struct xpv_netfront_features *features,
+			  uint32_t mtu);
 /* In full service: carrier on, wake the queues, tell the neighbours. */
 void xpv_netfront_os_announce(struct xpv_netfront_os *os);
-/* Carrier off; when it returns no data path downcall runs or will run. Again: no
- * effect. */
+/* Carrier off; when it returns no data path downcall runs or will run, and every owner
+ * has its packets. Again: no effect. */
 void xpv_netfront_os_stop(struct xpv_netfront_os *os);
 /* Undo start, after stop; every page is back. Again: no effect. */
 void xpv_netfront_os_release(struct xpv_netfront_os *os);

@@ -15,12 +15,14 @@ constexpr uint32_t max_steps = 16;
 Event event_of(xpv_netfront_event event) noexcept {
     switch (event) {
     case XPV_NETFRONT_BROKE:
-    case XPV_NETFRONT_RECONNECT: // the same way out and in again
         return Event::Broken;
+    case XPV_NETFRONT_RECONNECT:
+        return Event::Renew;
     case XPV_NETFRONT_REMOVE:
         return Event::Remove;
     case XPV_NETFRONT_PROBED:
     case XPV_NETFRONT_CHANGED:
+    case XPV_NETFRONT_RESUMED:
         break;
     }
     return Event::Changed;
@@ -42,8 +44,13 @@ PeerState Device::peer_state() const noexcept {
 }
 
 int Device::handle(xpv_netfront_event what) noexcept {
-    if (leaving_)
+    // What broke may be over and done with since the work was asked for.
+    if (leaving_ || (what == XPV_NETFRONT_BROKE && !broken()))
         return 0;
+    if (what == XPV_NETFRONT_RESUMED) {
+        start_over();
+        return 0;
+    }
     const int code = settle(what);
     if (code < 0 && !leaving_ && passes(code))
         xpv_netfront_os_retry(os_, retry_ms);
@@ -73,12 +80,19 @@ int Device::settle(xpv_netfront_event what) noexcept {
             return code;
         }
         phase_ = step.to;
-        if (event == Event::Broken)
+        if (event == Event::Broken || (event == Event::Renew && phase_ == Phase::Closed))
             event = Event::Changed;
     }
     if (leaving_)
         disconnect(); // whatever the backend did, nothing of ours stays
     return 0;
+}
+
+// Rings, grants and channels are nobody's any more, and the other end, a new one, waits
+// for us as for a new device: no state is shown that it could mistake.
+void Device::start_over() noexcept {
+    disconnect();
+    phase_ = Phase::Initialising;
 }
 
 Result<void> Device::carry_out(const Step& step) noexcept {
@@ -102,7 +116,7 @@ Result<void> Device::connect() noexcept {
     const Xenstore store{bus_};
     Offer offer;
     {
-        const Result<Offer> read = read_offer(store, settings_, wanted_queues_);
+        const Result<Offer> read = read_offer(store, settings_, atomic_load(&wanted_queues_));
         if (!read.ok()) {
             if (read.error() == Error::Unsupported)
                 xpv_log(bus_, XPV_LOG_ERR, "the backend lacks feature-rx-copy, which is needed");
@@ -119,10 +133,11 @@ Result<void> Device::connect() noexcept {
     for (uint32_t i = 0; i < queue_count_; ++i) {
         Queue& queue = *queues_[i];
         handles[i] = static_cast<xpv_netfront_queue*>(&queue);
-        at[i] = {queue.tx.ref(), queue.rx.ref(), queue.tx_channel().port(),
-                 queue.rx_channel().port()};
+        at[i] = {queue.tx.ref(), queue.rx.ref(), queue.tx_gate().port(), queue.rx_gate().port()};
     }
-    XPV_TRY(check(xpv_netfront_os_start(os_, queue_count_, handles, &features_)));
+    const uint32_t mtu = new_mtu();
+    XPV_TRY(check(xpv_netfront_os_start(os_, queue_count_, handles, &features_, mtu)));
+    mtu_applied(mtu);
     return write_answer(store, settings_, offer, Span<const Address>{at, queue_count_});
 }
 

@@ -5,7 +5,7 @@
 namespace xpv::netfront {
 
 static_assert(XPV_NETFRONT_RING == net::ring_slots);
-static_assert(XPV_NETFRONT_MAX_MTU == net::max_packet - net::ethernet_header);
+static_assert(XPV_NETFRONT_MAX_MTU == net::max_packet - net::ethernet_header - 4);
 static_assert(XPV_NETFRONT_MAX_COPYBREAK <= page_size);
 
 Queue::Queue(Device& device, uint32_t index) noexcept
@@ -17,33 +17,55 @@ Result<void> Queue::open(bool split) noexcept {
     XPV_TRY(rx.open());
     const Key name{"vif", device_.settings().handle, "-q"};
     const Key name_rx{name.text(), index_, split ? "-rx" : ""};
-    XPV_TRY(channel_.offer(device_.bus(), name_rx.text(), on_event, this));
+    xpv_netfront_counters& counters = device_.counters(index_);
+    XPV_TRY(gate_.offer(device_.bus(), name_rx.text(), this, poller, counters.rx_irqs,
+                        counters.rx_spurious));
     if (!split)
         return {};
     const Key name_tx{name.text(), index_, "-tx"};
-    return tx_channel_.offer(device_.bus(), name_tx.text(), on_tx_event, this);
+    return tx_gate_.offer(device_.bus(), name_tx.text(), this, poller, counters.tx_irqs,
+                          counters.tx_spurious);
 }
 
 void Queue::close() noexcept {
-    tx_channel_.unbind();
-    channel_.unbind();
+    tx_gate_.close();
+    gate_.close();
     tx.close();
     rx.close();
 }
 
 // Hard interrupts.
-void Queue::on_event(void* context) noexcept {
-    auto* const queue = static_cast<Queue*>(context);
-    queue->channel_.arrived();
-    ++queue->device_.counters(queue->index_).rx_irqs;
-    xpv_netfront_os_schedule(queue->device_.os(), queue->index_);
+void Queue::schedule(uint32_t) noexcept { xpv_netfront_os_schedule(device_.os(), index_); }
+
+// Transmit is armed under its lock; its events are paid for here, too.
+bool Queue::idle(xpv_netfront_events& events) noexcept {
+    events = {};
+    if (device_.broken())
+        return true;
+    if (!rx.arm())
+        return false;
+    const bool received = rx.take_found();
+    const bool sent = tx.take_found();
+    events.rx = gate_.stop(received || (sent && !split_));
+    if (split_)
+        events.tx = tx_gate_.stop(sent);
+    return true;
 }
 
-void Queue::on_tx_event(void* context) noexcept {
-    auto* const queue = static_cast<Queue*>(context);
-    queue->tx_channel_.arrived();
-    ++queue->device_.counters(queue->index_).tx_irqs;
-    xpv_netfront_os_schedule(queue->device_.os(), queue->index_);
+void Queue::done(xpv_netfront_events events) noexcept {
+    if (device_.broken())
+        return; // the backend has nothing more to say
+    gate_.done(poller, events.rx);
+    if (split_)
+        tx_gate_.done(poller, events.tx);
+}
+
+uint32_t Device::new_mtu() const noexcept {
+    const uint32_t mtu =
+        Xenstore{bus_}
+            .optional(XPV_XS_OWN, "mtu", XPV_NETFRONT_MIN_MTU, XPV_NETFRONT_MAX_MTU, 0)
+            .value_or(0);
+    return mtu != mtu_ ? mtu : 0;
 }
 
 void Device::fail(uint32_t queue, const char* what, uint32_t value) noexcept {
@@ -79,9 +101,8 @@ int xpv_netfront_identity(xpv_netfront* device, uint8_t mac[6], uint32_t* mtu) {
                 "mac is missing or not the address of a station, such as 00:16:3e:12:34:56");
         return to_errno(parsed);
     }
-    *mtu = xpv::Xenstore{device->bus()}
-               .optional(XPV_XS_OWN, "mtu", XPV_NETFRONT_MIN_MTU, XPV_NETFRONT_MAX_MTU, 0)
-               .value_or(0);
+    *mtu = device->new_mtu();
+    device->mtu_applied(*mtu);
     return 0;
 }
 
@@ -89,8 +110,8 @@ int xpv_netfront_handle(xpv_netfront* device, xpv_netfront_event event) {
     return device->handle(event);
 }
 
-void xpv_netfront_want_queues(xpv_netfront* device, uint32_t queues) {
-    device->want_queues(queues);
+bool xpv_netfront_want_queues(xpv_netfront* device, uint32_t queues) {
+    return device->want_queues(queues);
 }
 
 uint32_t xpv_netfront_copybreak(const xpv_netfront* device) { return device->copybreak(); }
@@ -114,14 +135,17 @@ bool xpv_netfront_look(xpv_netfront* device, uint32_t index, xpv_netfront_view* 
 }
 
 uint32_t xpv_netfront_tx(xpv_netfront_queue* queue, const xpv_bytes* runs, uint32_t count,
-                         uint32_t total, xpv_offload offload, xpv_netfront_sender sender,
-                         bool more) {
-    return queue->tx.send(Span<const xpv_bytes>{runs, count}, total, offload, sender, more);
+                         uint32_t total, xpv_offload offload, xpv_netfront_send send) {
+    return queue->tx.send(Span<const xpv_bytes>{runs, count}, total, offload, send);
 }
 
 bool xpv_netfront_tx_due(const xpv_netfront_queue* queue) { return queue->tx.due(); }
 
-bool xpv_netfront_tx_poll(xpv_netfront_queue* queue) { return queue->tx.poll(); }
+bool xpv_netfront_tx_poll(xpv_netfront_queue* queue, bool late) { return queue->tx.poll(late); }
+
+uint32_t xpv_netfront_tx_wait_ms(const xpv_netfront_queue* queue) { return queue->tx.wait_ms(); }
+
+void xpv_netfront_tx_release(xpv_netfront_queue* queue) { queue->tx.release(); }
 
 uint32_t xpv_netfront_rx_poll(xpv_netfront_queue* queue, uint32_t max,
                               const xpv_netfront_packet** packets) {
@@ -130,4 +154,10 @@ uint32_t xpv_netfront_rx_poll(xpv_netfront_queue* queue, uint32_t max,
 
 bool xpv_netfront_rx_refill(xpv_netfront_queue* queue) { return queue->rx.refill(); }
 
-bool xpv_netfront_rx_idle(xpv_netfront_queue* queue) { return queue->rx.idle(); }
+bool xpv_netfront_idle(xpv_netfront_queue* queue, xpv_netfront_events* events) {
+    return queue->idle(*events);
+}
+
+void xpv_netfront_done(xpv_netfront_queue* queue, xpv_netfront_events events) {
+    queue->done(events);
+}

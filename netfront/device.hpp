@@ -2,7 +2,7 @@
 // One vif as the guest sees it, over all of its connections, and its queues.
 #pragma once
 
-#include "core/evtchn.hpp"
+#include "core/gate.hpp"
 #include "core/xenbus_state.hpp"
 #include "core/xenstore.hpp"
 #include "netfront/abi.h"
@@ -28,22 +28,26 @@ public:
     Device& device() const noexcept { return device_; }
     uint32_t index() const noexcept { return index_; }
     bool split() const noexcept { return split_; }
-    EventChannel& tx_channel() noexcept { return split_ ? tx_channel_ : channel_; }
-    EventChannel& rx_channel() noexcept { return channel_; }
-    const EventChannel& tx_channel() const noexcept { return split_ ? tx_channel_ : channel_; }
+    const EventGate<Queue>& rx_gate() const noexcept { return gate_; }
+    const EventGate<Queue>& tx_gate() const noexcept { return split_ ? tx_gate_ : gate_; }
+
+    // What xpv_netfront_idle() and xpv_netfront_done() say.
+    bool idle(xpv_netfront_events& events) noexcept;
+    void done(xpv_netfront_events events) noexcept;
+    void schedule(uint32_t pollers) noexcept; // of the gates
 
     Tx tx;
     Rx rx;
 
 private:
-    static void on_event(void* context) noexcept;
-    static void on_tx_event(void* context) noexcept;
+    // There is one poller, both gates'.
+    static constexpr uint32_t poller = 1;
 
     Device& device_;
     const uint32_t index_;
     bool split_ = false;
-    EventChannel channel_;    // receive, or both
-    EventChannel tx_channel_; // when split
+    EventGate<Queue> gate_;    // receive, or both
+    EventGate<Queue> tx_gate_; // when split
 };
 
 class Device : NoCopy {
@@ -70,7 +74,15 @@ public:
     }
     Phase phase() const noexcept { return phase_; }
 
-    void want_queues(uint32_t count) noexcept { wanted_queues_ = count; }
+    bool want_queues(uint32_t count) noexcept {
+        return atomic_exchange(&wanted_queues_, count) != count;
+    }
+    // The `mtu` node when it is another than at the last call of mtu_applied(), or 0.
+    uint32_t new_mtu() const noexcept;
+    void mtu_applied(uint32_t mtu) noexcept {
+        if (mtu != 0)
+            mtu_ = mtu;
+    }
     uint32_t copybreak() const noexcept { return load_once(&copybreak_); }
     void set_copybreak(uint32_t bytes) noexcept { store_once(&copybreak_, bytes); }
 
@@ -78,6 +90,7 @@ private:
     PeerState peer_state() const noexcept;
     // Steps, until there is none to take. 0 or -errno, as handle().
     int settle(xpv_netfront_event event) noexcept;
+    void start_over() noexcept;
     Result<void> carry_out(const Step& step) noexcept;
     Result<void> connect() noexcept;
     Result<void> make_queues(uint32_t count) noexcept;
@@ -89,6 +102,7 @@ private:
     xpv_netfront_features features_{};
     uint32_t wanted_queues_;
     uint32_t copybreak_;
+    uint32_t mtu_ = 0; // applied last, of the node
     Phase phase_ = Phase::Initialising;
     bool leaving_ = false;
     bool broken_ = false;

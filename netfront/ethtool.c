@@ -17,7 +17,10 @@ static const struct {
 	{ COUNTER(tx_slots) },
 	{ COUNTER(tx_notifies) },
 	{ COUNTER(tx_irqs) },
+	{ COUNTER(tx_spurious) },
 	{ COUNTER(tx_stops) },
+	{ COUNTER(tx_limits) },
+	{ COUNTER(tx_overdue) },
 	{ COUNTER(tx_drops) },
 	{ COUNTER(tx_errors) },
 	{ COUNTER(tx_buffers) },
@@ -99,10 +102,9 @@ static int set_channels(struct net_device *dev, struct ethtool_channels *want)
 	if (want->rx_count || want->tx_count || want->other_count ||
 	    !want->combined_count || want->combined_count > nf->max_queues)
 		return -EINVAL;
-	if (want->combined_count == dev->real_num_tx_queues)
-		return 0;
-	xpv_netfront_want_queues(nf->core, want->combined_count);
-	schedule_work(&nf->reconnect_work);
+	/* Those in use may be of a wish that is being fulfilled. */
+	if (xpv_netfront_want_queues(nf->core, want->combined_count))
+		queue_work(netfront_works, &nf->reconnect_work);
 	return 0;
 }
 

@@ -8,6 +8,15 @@ namespace {
 constexpr const char* per_queue_keys[] = {"/tx-ring-ref", "/rx-ring-ref", "/event-channel",
                                           "/event-channel-tx", "/event-channel-rx"};
 
+// Keys that we never write but other drivers do, each of which changes what a backend
+// puts in our ring or waits for.
+constexpr const char* foreign_keys[] = {"xdp-headroom",
+                                        "ctrl-ring-ref",
+                                        "event-channel-ctrl",
+                                        "request-multicast-control",
+                                        "feature-gso-tcpv4-prefix",
+                                        "feature-gso-tcpv6-prefix"};
+
 uint32_t hex_digit(char c) noexcept {
     if (c >= '0' && c <= '9')
         return static_cast<uint32_t>(c - '0');
@@ -44,6 +53,8 @@ Result<void> write_queue(const Xenstore& store, bool flat, uint32_t index, const
 Result<void> remove_leftovers(const Xenstore& store) noexcept {
     for (const char* name : per_queue_keys)
         XPV_TRY(remove(store, name + 1));
+    for (const char* name : foreign_keys)
+        XPV_TRY(remove(store, name));
     const Result<uint32_t> before =
         store.optional(XPV_XS_OWN, "multi-queue-num-queues", 0, XPV_NET_MAX_QUEUES, 0);
     for (uint32_t i = 0; i < before.value_or(XPV_NET_MAX_QUEUES); ++i)

@@ -2,7 +2,7 @@
 // What debugfs shows of a ring, transmit and receive alike.
 #pragma once
 
-#include "core/evtchn.hpp"
+#include "core/gate.hpp"
 #include "core/grant.hpp"
 #include "core/ring.hpp"
 #include "netfront/abi.h"
@@ -10,8 +10,8 @@
 namespace xpv::netfront {
 
 // The page holds the ring. Any context; the numbers may be a moment old.
-template <class Sring>
-void look_at(const FrontRing<Sring>& ring, const Grant& page, const EventChannel& channel,
+template <class Sring, class Owner>
+void look_at(const FrontRing<Sring>& ring, const Grant& page, const EventGate<Owner>& gate,
              xpv_netfront_ring_view& view) noexcept {
     const auto* shared = static_cast<const Sring*>(page.address());
     view.size = ring.size();
@@ -22,8 +22,8 @@ void look_at(const FrontRing<Sring>& ring, const Grant& page, const EventChannel
     view.shared_rsp_prod = load_once(&shared->rsp_prod);
     view.shared_rsp_event = load_once(&shared->rsp_event);
     view.ref = page.ref();
-    view.port = channel.port();
-    view.owes_eoi = channel.owes_eoi();
+    view.port = gate.port();
+    view.owes_eoi = gate.owes_eoi();
 }
 
 } // namespace xpv::netfront

@@ -16,7 +16,7 @@
 
 static unsigned int max_queues;
 XPV_PARAM(max_queues, max_queues, 1, XPV_NET_MAX_QUEUES, 0444,
-	  "Queues a vif, 1..64 (default: one a processor, at most 8)");
+	  "Queues per vif, 1..64 (default: one per processor, at most 8)");
 
 static unsigned int rx_copybreak = 1600;
 XPV_PARAM(rx_copybreak, rx_copybreak, 0, XPV_NETFRONT_MAX_COPYBREAK, 0444,
@@ -37,6 +37,8 @@ MODULE_PARM_DESC(csum, "Checksum offload, both directions");
 static bool split = true;
 module_param(split, bool, 0444);
 MODULE_PARM_DESC(split, "Event channels of their own for transmit and receive");
+
+struct workqueue_struct *netfront_works;
 
 static void broken_work(struct work_struct *work)
 {
@@ -141,6 +143,25 @@ static void netfront_changed(struct xenbus_device *dev, enum xenbus_state state)
 	netfront_handle(dev_get_drvdata(&dev->dev), XPV_NETFRONT_CHANGED);
 }
 
+/*
+ * After save and restore or migration; a suspend that was cancelled does not come here,
+ * and nothing was stopped for it. The bus knows the new other end already and watches its
+ * state when this returns: the first look connects.
+ */
+static int netfront_resume(struct xenbus_device *dev)
+{
+	return netfront_handle(dev_get_drvdata(&dev->dev), XPV_NETFRONT_RESUMED);
+}
+
+/* Leave as long as xenstore's events still come. */
+static void netfront_leave(struct xenbus_device *dev)
+{
+	struct xpv_netfront_os *nf = dev_get_drvdata(&dev->dev);
+
+	if (nf)
+		netfront_handle(nf, XPV_NETFRONT_REMOVE);
+}
+
 static void netfront_remove(struct xenbus_device *dev)
 {
 	struct xpv_netfront_os *nf = dev_get_drvdata(&dev->dev);
@@ -166,6 +187,7 @@ static struct xenbus_driver netfront_driver = {
 	.ids = netfront_ids,
 	.probe = netfront_probe,
 	.remove = netfront_remove,
+	.resume = netfront_resume,
 	.otherend_changed = netfront_changed,
 };
 
@@ -183,6 +205,10 @@ static int __init netfront_init(void)
 	}
 	if (!max_queues)
 		max_queues = min_t(u32, num_online_cpus(), DEFAULT_QUEUES);
+	netfront_works = alloc_workqueue("xpv-netfront",
+					 WQ_FREEZABLE | WQ_UNBOUND, 0);
+	if (!netfront_works)
+		return -ENOMEM;
 	netfront_debugfs_init();
 	/*
 	 * Without an owner: the bus would hold the module as long as there is a
@@ -195,17 +221,19 @@ static int __init netfront_init(void)
 	err = xpv_refuse_beside(&netfront_driver.driver, "vif", "xen-netfront");
 	if (!err)
 		return 0;
-	xenbus_unregister_driver(&netfront_driver);
+	xpv_xenbus_unregister_driver(&netfront_driver, netfront_leave);
 undo:
 	netfront_debugfs_exit();
+	destroy_workqueue(netfront_works);
 	return err;
 }
 module_init(netfront_init);
 
 static void __exit netfront_exit(void)
 {
-	xenbus_unregister_driver(&netfront_driver);
+	xpv_xenbus_unregister_driver(&netfront_driver, netfront_leave);
 	netfront_debugfs_exit();
+	destroy_workqueue(netfront_works);
 }
 module_exit(netfront_exit);
 

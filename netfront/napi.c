@@ -5,12 +5,12 @@
 #include <linux/skbuff.h>
 #include <net/checksum.h>
 
+#include "net/teardown.h"
 #include "netfront/netfront.h"
 #include "shim/page_pool.h"
 
-#define PULL 128 /* bytes of a packet's head that are copied: all headers */
-/* When to poll though no event came: for pages, and for senders who are not pressed. */
-#define AGAIN (HZ / 10)
+#define PULL 128     /* bytes of a packet's head that are copied: all headers */
+#define PAGES_MS 100 /* until a shortage of pages may be over */
 
 /* ---- pages --------------------------------------------------------------- */
 
@@ -176,41 +176,74 @@ static void receive(struct netfront_queue *queue,
 
 /* ---- the poller ---------------------------------------------------------- */
 
-static void poll_tx(struct netfront_queue *queue)
+/* Not from where netpoll may be: printk's caller can hold what a timer's start needs. */
+static void poll_after(struct netfront_queue *queue, u32 ms)
+{
+	const ktime_t wait = ms_to_ktime(ms);
+
+	if (hrtimer_is_queued(&queue->timer) &&
+	    ktime_before(hrtimer_get_remaining(&queue->timer), wait))
+		return;
+	hrtimer_start(&queue->timer, wait, HRTIMER_MODE_REL_PINNED);
+}
+
+void netfront_napi_owned(struct netfront_queue *queue,
+			 const struct xpv_netfront_queue *core)
+{
+	u32 ms;
+
+	if (likely(hrtimer_is_queued(&queue->timer)))
+		return;
+	ms = xpv_netfront_tx_wait_ms(core);
+	if (ms)
+		poll_after(queue, ms);
+}
+
+/* budget 0: netpoll came, maybe out of start_xmit or a poll on this very CPU. */
+static void poll_tx(struct netfront_queue *queue, struct xpv_netfront_queue *core,
+		    int budget)
 {
 	struct netdev_queue *txq =
 		netdev_get_tx_queue(queue->nf->netdev, queue->index);
 
-	__netif_tx_lock(txq, smp_processor_id());
-	if (xpv_netfront_tx_poll(queue->core))
+	if (likely(budget))
+		__netif_tx_lock(txq, smp_processor_id());
+	else if (!__netif_tx_trylock(txq))
+		return;
+	if (xpv_netfront_tx_poll(core, READ_ONCE(queue->late)))
 		netif_tx_wake_queue(txq);
+	WRITE_ONCE(queue->late, false);
 	__netif_tx_unlock(txq);
-	if (xpv_netfront_tx_due(queue->core))
-		netfront_napi_again(queue);
+	if (likely(budget))
+		netfront_napi_owned(queue, core);
 }
 
 static int netfront_poll(struct napi_struct *napi, int budget)
 {
 	struct netfront_queue *queue =
 		container_of(napi, struct netfront_queue, napi);
+	/* Once: it is cleared when napi_complete_done() lets others go on. */
+	struct xpv_netfront_queue *core = READ_ONCE(queue->core);
 	const struct xpv_netfront_packet *packets;
+	struct xpv_netfront_events events;
 	u32 i, count;
 
-	if (xpv_netfront_tx_due(queue->core))
-		poll_tx(queue);
-	if (unlikely(!budget)) /* netpoll: nothing may be received */
+	if (xpv_netfront_tx_due(core))
+		poll_tx(queue, core, budget);
+	if (unlikely(!budget)) /* nothing may be received */
 		return 0;
 
-	count = xpv_netfront_rx_poll(queue->core,
-				     min(budget, XPV_NETFRONT_BATCH), &packets);
+	count = xpv_netfront_rx_poll(core, min(budget, XPV_NETFRONT_BATCH),
+				     &packets);
 	for (i = 0; i < count; i++)
 		receive(queue, &packets[i]);
-	if (unlikely(!xpv_netfront_rx_refill(queue->core)))
-		netfront_napi_again(queue);
+	if (unlikely(!xpv_netfront_rx_refill(core)))
+		poll_after(queue, PAGES_MS);
 
-	if (count < budget && napi_complete_done(napi, count) &&
-	    xpv_netfront_rx_idle(queue->core))
-		napi_schedule(napi);
+	if (count == budget || !xpv_netfront_idle(core, &events))
+		return budget;
+	if (napi_complete_done(napi, count))
+		xpv_netfront_done(core, events);
 	return count;
 }
 
@@ -218,7 +251,7 @@ void xpv_netfront_os_schedule(struct xpv_netfront_os *os, uint32_t index)
 {
 	/* A channel can be guessed and rung before there is a poller, which will
 	 * find the EOI owed. */
-	if (smp_load_acquire(&os->queues[index].core))
+	if (index < xpv_net_usable(&os->usable))
 		napi_schedule(&os->queues[index].napi);
 }
 
@@ -229,18 +262,14 @@ void netfront_napi_kick(struct netfront_queue *queue)
 	local_bh_enable();
 }
 
-void netfront_napi_again(struct netfront_queue *queue)
-{
-	if (!timer_pending(&queue->again_timer))
-		mod_timer(&queue->again_timer, jiffies + AGAIN);
-}
-
-static void again(struct timer_list *timer)
+static enum hrtimer_restart timer_fired(struct hrtimer *timer)
 {
 	struct netfront_queue *queue =
-		container_of(timer, struct netfront_queue, again_timer);
+		container_of(timer, struct netfront_queue, timer);
 
+	WRITE_ONCE(queue->late, true);
 	napi_schedule(&queue->napi);
+	return HRTIMER_NORESTART;
 }
 
 int netfront_napi_add(struct netfront_queue *queue)
@@ -259,17 +288,24 @@ int netfront_napi_add(struct netfront_queue *queue)
 	}
 	queue->heads = heads;
 	queue->pool = pool;
-	timer_setup(&queue->again_timer, again, 0);
+	hrtimer_init(&queue->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED);
+	queue->timer.function = timer_fired;
+	queue->late = false;
 	netif_napi_add(dev, &queue->napi, netfront_poll);
 	return 0;
 }
 
-/* After the poller was disabled and every page came back. */
-void netfront_napi_del(struct netfront_queue *queue)
+/* Step 4 of net/teardown.h; every page came back. */
+void netfront_napi_del(struct netfront_queue *queues, u32 count)
 {
-	del_timer_sync(&queue->again_timer);
-	netif_napi_del(&queue->napi);
-	page_pool_destroy(queue->heads);
-	page_pool_destroy(queue->pool);
-	queue->heads = queue->pool = NULL;
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		__netif_napi_del(&queues[i].napi);
+	synchronize_net();
+	for (i = 0; i < count; i++) {
+		page_pool_destroy(queues[i].heads);
+		page_pool_destroy(queues[i].pool);
+		queues[i].heads = queues[i].pool = NULL;
+	}
 }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The net device: transmit, features, and what C++ asks of its lifecycle. */
 #include <linux/etherdevice.h>
+#include <linux/if_vlan.h>
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
 #include <linux/skbuff.h>
 #include <net/sock.h>
+#include <net/tcp.h>
 
+#include "net/teardown.h"
 #include "netfront/netfront.h"
 
 #ifdef CONFIG_HIGHMEM
@@ -47,21 +50,37 @@ static struct xpv_offload offload_of(const struct sk_buff *skb)
 	return offload;
 }
 
-/*
- * A socket that is charged for a packet until it is freed, by sock_wfree(), stops
- * sending when its buffer is full of them, and that is the bound of a burst of
- * datagrams. TCP bounds itself: what it has sent is freed at once, as is what no
- * socket sent.
- */
-static struct xpv_netfront_sender sender_of(struct sk_buff *skb)
+/* TCP sends nothing more: what tcp_small_queue_check() will say. */
+static bool tcp_at_limit(const struct sock *sk, const struct sk_buff *skb)
 {
-	struct xpv_netfront_sender sender = { NULL };
+	unsigned long limit = READ_ONCE(sk->sk_pacing_rate) >>
+			      READ_ONCE(sk->sk_pacing_shift);
 
-	if (skb->destructor == sock_wfree) {
-		sender.packet = skb;
-		sender.pressed = !sock_writeable(skb->sk);
-	}
-	return sender;
+	if (sk->sk_pacing_status == SK_PACING_NONE)
+		limit = min_t(unsigned long, limit,
+			      READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_limit_output_bytes));
+	limit = max_t(unsigned long, limit, 2 * skb->truesize);
+	return refcount_read(&sk->sk_wmem_alloc) > limit;
+}
+
+/*
+ * Whoever gave a packet a destructor counts it, and sends no more with too many of them
+ * under way: the bound of a burst. Memory of a user's own is counted by the user. TCP
+ * does not wait for pure acknowledgements.
+ */
+static bool is_owned(struct sk_buff *skb)
+{
+	return (skb->destructor && !skb_is_tcp_pure_ack(skb)) ||
+	       unlikely(skb_zcopy(skb));
+}
+
+static bool owner_at_limit(const struct sk_buff *skb)
+{
+	struct sock *sk = skb->sk;
+
+	if (skb->destructor == sock_wfree)
+		return !sock_writeable(sk);
+	return sk && sk_fullsock(sk) && sk_is_tcp(sk) && tcp_at_limit(sk, skb);
 }
 
 static void free_sent(struct sk_buff *skb)
@@ -73,12 +92,15 @@ static void free_sent(struct sk_buff *skb)
 }
 
 void xpv_netfront_os_tx_done(struct xpv_netfront_os *os, uint32_t index,
-			     uint32_t count, void *const *packets)
+			     uint32_t count, void *const *packets, uint32_t bytes)
 {
 	u32 i;
 
 	for (i = 0; i < count; i++)
 		free_sent(packets[i]);
+	/* BQL counts bytes alone. */
+	netdev_tx_completed_queue(netdev_get_tx_queue(os->netdev, index), 0,
+				  bytes);
 }
 
 static netdev_tx_t netfront_start_xmit(struct sk_buff *skb,
@@ -87,60 +109,103 @@ static netdev_tx_t netfront_start_xmit(struct sk_buff *skb,
 	struct xpv_netfront_os *nf = netdev_priv(dev);
 	u16 index = skb_get_queue_mapping(skb);
 	struct netfront_queue *queue = &nf->queues[index];
-	struct xpv_netfront_queue *core = queue->core;
-	struct xpv_netfront_sender sender;
+	struct netdev_queue *txq = netdev_get_tx_queue(dev, index);
+	struct xpv_netfront_send send = { NULL };
 	struct xpv_bytes runs[MAX_SKB_FRAGS + 1];
-	u32 result;
+	struct xpv_offload offload;
+	u32 result, length = skb->len;
 
-	if (unlikely(!core)) {
+	if (unlikely(index >= xpv_net_usable(&nf->usable))) {
 		dev_core_stats_tx_dropped_inc(dev);
 		dev_kfree_skb_any(skb);
 		return NETDEV_TX_OK;
 	}
 	skb_tx_timestamp(skb);
-	sender = sender_of(skb);
-	result = xpv_netfront_tx(core, runs, flatten(skb, runs), skb->len,
-				 offload_of(skb), sender, netdev_xmit_more());
+	/* Before it can be answered; from the lock on, nobody else completes. */
+	netdev_tx_sent_queue(txq, length);
+	send.at_limit = netif_xmit_stopped(txq);
+	send.more = netdev_xmit_more() && !send.at_limit;
+	if (is_owned(skb)) {
+		send.packet = skb;
+		send.at_limit |= owner_at_limit(skb);
+	}
+	offload = offload_of(skb);
+	if (offload.csum == XPV_CSUM_BLANK)
+		send.ipv6 = vlan_get_protocol(skb) == htons(ETH_P_IPV6);
+
+	result = xpv_netfront_tx(queue->core, runs, flatten(skb, runs), length,
+				 offload, send);
 	if (unlikely(result & XPV_NETFRONT_TX_STOP))
-		netif_tx_stop_queue(netdev_get_tx_queue(dev, index));
-	if (unlikely(result & XPV_NETFRONT_TX_DROPPED))
+		netif_tx_stop_queue(txq);
+	if (unlikely(result & XPV_NETFRONT_TX_DROPPED)) {
+		netdev_tx_completed_queue(txq, 1, length);
 		dev_kfree_skb_any(skb);
-	else if (sender.packet)
-		netfront_napi_again(queue);
-	else
+	} else if (send.packet) {
+		netfront_napi_owned(queue, queue->core);
+	} else {
 		free_sent(skb);
+	}
 	return NETDEV_TX_OK;
 }
 
 /* ---- open, close, features, statistics --------------------------------- */
 
+/* rtnl is held, all three. */
+static void polling_start(struct xpv_netfront_os *nf)
+{
+	u32 i;
+
+	if (nf->polling || !nf->live || !netif_running(nf->netdev))
+		return;
+	nf->polling = true;
+	for (i = 0; i < nf->count; i++)
+		napi_enable(&nf->queues[i].napi);
+	xpv_net_make_usable(&nf->usable, nf->count);
+}
+
+/* Steps 1 and 2 of net/teardown.h; owners get their packets. */
+static void polling_stop(struct xpv_netfront_os *nf)
+{
+	u32 i;
+
+	if (!nf->polling)
+		return;
+	nf->polling = false;
+	xpv_net_quiesce(nf->netdev, &nf->usable);
+	for (i = 0; i < nf->count; i++) {
+		napi_disable(&nf->queues[i].napi);
+		hrtimer_cancel(&nf->queues[i].timer);
+	}
+	synchronize_net();
+	for (i = 0; i < nf->count; i++)
+		xpv_netfront_tx_release(nf->queues[i].core);
+}
+
+static void service_start(struct xpv_netfront_os *nf)
+{
+	u32 i;
+
+	if (!nf->polling)
+		return;
+	netif_tx_wake_all_queues(nf->netdev);
+	/* What came before found nobody to wake. */
+	for (i = 0; i < nf->count; i++)
+		netfront_napi_kick(&nf->queues[i]);
+}
+
 static int netfront_open(struct net_device *dev)
 {
 	struct xpv_netfront_os *nf = netdev_priv(dev);
-	u32 i;
 
-	if (!nf->live)
-		return 0;
-	for (i = 0; i < nf->count; i++)
-		napi_enable(&nf->queues[i].napi);
-	if (!netif_carrier_ok(dev))
-		return 0; /* the announcement is still to come */
-	netif_tx_start_all_queues(dev);
-	for (i = 0; i < nf->count; i++)
-		netfront_napi_kick(&nf->queues[i]);
+	polling_start(nf);
+	if (netif_carrier_ok(dev)) /* otherwise the announcement is still to come */
+		service_start(nf);
 	return 0;
 }
 
 static int netfront_stop(struct net_device *dev)
 {
-	struct xpv_netfront_os *nf = netdev_priv(dev);
-	u32 i;
-
-	netif_tx_disable(dev);
-	if (!nf->live)
-		return 0;
-	for (i = 0; i < nf->count; i++)
-		napi_disable(&nf->queues[i].napi);
+	polling_stop(netdev_priv(dev));
 	return 0;
 }
 
@@ -206,7 +271,7 @@ static void peers_work(struct work_struct *work)
 						  peers_work);
 
 	if (test_bit(__LINK_STATE_LINKWATCH_PENDING, &nf->netdev->state))
-		schedule_delayed_work(&nf->peers_work, HZ / 50);
+		queue_delayed_work(netfront_works, &nf->peers_work, HZ / 50);
 	else
 		netdev_notify_peers(nf->netdev);
 }
@@ -248,7 +313,8 @@ struct net_device *netfront_netdev_new(struct xenbus_device *dev, u32 max_queues
 		netdev->hw_features |= NETIF_F_SG;
 	if (may->sg && may->gso && may->csum)
 		netdev->hw_features |= NETIF_F_TSO | NETIF_F_TSO6;
-	netdev->features = netdev->hw_features | NETIF_F_GSO_ROBUST;
+	/* Not GSO_ROBUST: what a guest forwards is verified here, not at the other end. */
+	netdev->features = netdev->hw_features;
 	netif_set_tso_max_size(netdev, XPV_NET_MAX_PACKET);
 	SET_NETDEV_DEV(netdev, &dev->dev);
 	netif_carrier_off(netdev);
@@ -267,12 +333,13 @@ void netfront_netdev_free(struct net_device *netdev)
 
 void xpv_netfront_os_broken(struct xpv_netfront_os *os)
 {
-	schedule_work(&os->broken_work);
+	queue_work(netfront_works, &os->broken_work);
 }
 
 void xpv_netfront_os_retry(struct xpv_netfront_os *os, uint32_t delay_ms)
 {
-	schedule_delayed_work(&os->retry_work, msecs_to_jiffies(delay_ms));
+	queue_delayed_work(netfront_works, &os->retry_work,
+			   msecs_to_jiffies(delay_ms));
 }
 
 bool xpv_netfront_os_wait_peer(struct xpv_netfront_os *os, uint16_t mask,
@@ -281,23 +348,31 @@ bool xpv_netfront_os_wait_peer(struct xpv_netfront_os *os, uint16_t mask,
 	return xpv_wait_peer(os->bus.dev, mask, timeout_ms);
 }
 
-/* Where a packet is one slot it is no larger than Ethernet's usual. */
-static void limit_mtu(struct xpv_netfront_os *nf)
+/*
+ * The node's MTU, unless that is 0. Where a packet is one slot it is no larger than
+ * Ethernet's usual.
+ */
+static void set_mtu(struct xpv_netfront_os *nf, u32 mtu)
 {
 	struct net_device *dev = nf->netdev;
 
 	dev->max_mtu = nf->features.sg ? XPV_NETFRONT_MAX_MTU :
 					 XPV_NETFRONT_SLOT_MTU;
-	if (dev->mtu <= dev->max_mtu)
-		return;
-	netdev_info(dev, "the backend lacks feature-sg: reducing the MTU from %u to %u\n",
-		    dev->mtu, dev->max_mtu);
-	dev_set_mtu(dev, dev->max_mtu);
+	if (!mtu)
+		mtu = dev->mtu;
+	if (mtu > dev->max_mtu) {
+		netdev_info(dev, "the backend lacks feature-sg: reducing the MTU from %u to %u\n",
+			    mtu, dev->max_mtu);
+		mtu = dev->max_mtu;
+	}
+	if (mtu != dev->mtu)
+		dev_set_mtu(dev, mtu);
 }
 
 int xpv_netfront_os_start(struct xpv_netfront_os *os, uint32_t count,
 			  struct xpv_netfront_queue *const *queues,
-			  const struct xpv_netfront_features *features)
+			  const struct xpv_netfront_features *features,
+			  uint32_t mtu)
 {
 	struct net_device *dev = os->netdev;
 	int err = 0;
@@ -313,16 +388,13 @@ int xpv_netfront_os_start(struct xpv_netfront_os *os, uint32_t count,
 		err = netif_set_real_num_queues(dev, count, count);
 	if (err)
 		goto unlock;
-	for (i = 0; i < count; i++) {
-		/* Events may be scheduled from here on. */
-		smp_store_release(&os->queues[i].core, queues[i]);
-		if (netif_running(dev))
-			napi_enable(&os->queues[i].napi);
-	}
+	for (i = 0; i < count; i++)
+		os->queues[i].core = queues[i];
 	os->features = *features;
 	os->live = true;
 	netdev_update_features(dev);
-	limit_mtu(os);
+	set_mtu(os, mtu);
+	polling_start(os);
 unlock:
 	rtnl_unlock();
 	return err;
@@ -330,18 +402,11 @@ unlock:
 
 void xpv_netfront_os_announce(struct xpv_netfront_os *os)
 {
-	struct net_device *dev = os->netdev;
-	u32 i;
-
 	rtnl_lock();
-	netif_carrier_on(dev);
-	if (netif_running(dev)) {
-		netif_tx_wake_all_queues(dev);
-		for (i = 0; i < os->count; i++)
-			netfront_napi_kick(&os->queues[i]);
-	}
+	netif_carrier_on(os->netdev);
+	service_start(os);
 	rtnl_unlock();
-	schedule_delayed_work(&os->peers_work, 0);
+	queue_delayed_work(netfront_works, &os->peers_work, 0);
 }
 
 void xpv_netfront_os_stop(struct xpv_netfront_os *os)
@@ -353,10 +418,10 @@ void xpv_netfront_os_stop(struct xpv_netfront_os *os)
 	rtnl_lock();
 	if (os->live) {
 		netif_carrier_off(dev);
-		netif_tx_disable(dev);
+		polling_stop(os);
 		for (i = 0; i < os->count; i++) {
-			if (netif_running(dev))
-				napi_disable(&os->queues[i].napi);
+			/* Bytes that nobody will answer. */
+			netdev_tx_reset_queue(netdev_get_tx_queue(dev, i));
 			os->queues[i].core = NULL;
 		}
 		os->live = false;
@@ -367,7 +432,8 @@ void xpv_netfront_os_stop(struct xpv_netfront_os *os)
 void xpv_netfront_os_release(struct xpv_netfront_os *os)
 {
 	rtnl_lock();
-	while (os->count > 0)
-		netfront_napi_del(&os->queues[--os->count]);
+	if (os->count)
+		netfront_napi_del(os->queues, os->count);
+	os->count = 0;
 	rtnl_unlock();
 }

@@ -3,9 +3,9 @@
 #ifndef XPV_NETFRONT_H
 #define XPV_NETFRONT_H
 
+#include <linux/hrtimer.h>
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
-#include <linux/timer.h>
 #include <linux/workqueue.h>
 
 #include "netfront/abi.h"
@@ -14,12 +14,13 @@
 struct page_pool;
 
 struct netfront_queue {
-	struct xpv_netfront_queue *core; /* NULL while not connected */
+	struct xpv_netfront_queue *core; /* of a usable queue, or a poller's */
 	struct xpv_netfront_os *nf;
 	struct page_pool *heads; /* of packets; no backend sees it */
 	struct page_pool *pool;	 /* granted */
 	struct napi_struct napi;
-	struct timer_list again_timer;
+	struct hrtimer timer; /* polls, though no event came */
+	bool late;	      /* it has fired since the last poll */
 	u16 index;
 };
 
@@ -39,11 +40,17 @@ struct xpv_netfront_os {
 	/* All below: written under rtnl. */
 	struct xpv_netfront_features features;
 	u32 count;		       /* connected queues */
+	u32 usable;		       /* of them, now: net/teardown.h */
 	bool live;		       /* queues are connected and not stopped */
+	bool polling;		       /* their pollers are enabled */
 	struct netfront_queue *queues; /* max_queues of them */
 };
 
 extern const struct ethtool_ops netfront_ethtool_ops;
+
+/* main.c: for every work of a device. While the system sleeps none runs: the bus then
+ * takes away what they read. */
+extern struct workqueue_struct *netfront_works;
 
 /* netdev.c */
 struct net_device *netfront_netdev_new(struct xenbus_device *dev, u32 max_queues,
@@ -52,10 +59,11 @@ void netfront_netdev_free(struct net_device *netdev);
 
 /* napi.c */
 int netfront_napi_add(struct netfront_queue *queue);
-void netfront_napi_del(struct netfront_queue *queue);
+void netfront_napi_del(struct netfront_queue *queues, u32 count);
 void netfront_napi_kick(struct netfront_queue *queue);
-/* Poll within AGAIN, if nothing else does. */
-void netfront_napi_again(struct netfront_queue *queue);
+/* After a packet with an owner was sent: poll within a bounded time. */
+void netfront_napi_owned(struct netfront_queue *queue,
+			 const struct xpv_netfront_queue *core);
 
 /* debugfs.c */
 void netfront_debugfs_init(void);

@@ -37,12 +37,7 @@ void Rx::close() noexcept {
 void Rx::let_go(Buffer buffer) noexcept {
     Device& device = queue_.device();
     xpv_netfront_counters& counters = device.counters(queue_.index());
-    bool ended = true;
-    if (granted_[buffer]) {
-        const uint32_t ref = refs_[buffer];
-        xpv_gnttab_end(1, &ref, &ended);
-    }
-    if (ended) {
+    if (!granted_[buffer] || refs_.end(buffer)) {
         counters.grants_ended += granted_[buffer];
         xpv_netfront_os_pages_put(device.os(), queue_.index(), 1, &pages_[buffer]);
     } else {
@@ -263,7 +258,7 @@ bool Rx::refill() noexcept {
         device.counters(queue_.index()).grants_made += got;
     }
     if (ring_.unpublished() > 0 && ring_.publish()) {
-        queue_.rx_channel().notify();
+        queue_.rx_gate().notify();
         ++device.counters(queue_.index()).rx_notifies;
     }
     if (!enough)
@@ -271,22 +266,8 @@ bool Rx::refill() noexcept {
     return enough;
 }
 
-bool Rx::idle() noexcept {
-    if (queue_.device().broken())
-        return false; // and no EOI: the backend has nothing more to say
-    if (ring_.arm())
-        return true;
-    EventChannel& channel = queue_.rx_channel();
-    if (!found_ && channel.owes_eoi())
-        ++queue_.device().counters(queue_.index()).rx_spurious;
-    const bool found = found_;
-    found_ = false; // before the EOI lets the next event in
-    channel.done(found);
-    return false;
-}
-
 void Rx::look(xpv_netfront_ring_view& view) const noexcept {
-    look_at(ring_, page_, queue_.rx_channel(), view);
+    look_at(ring_, page_, queue_.rx_gate(), view);
     view.in_flight = ring_.in_flight();
     view.buffers = ready_count_;
     view.bare = bare_count_;

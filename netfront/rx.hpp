@@ -4,7 +4,7 @@
 // A buffer is one page and the reference that grants it, numbered 0..255. The bytes
 // of small packets are copied out and their buffers are posted again as they are,
 // without a grant table operation. Larger packets take their pages along: those
-// grants are ended, in one batch a poll, before anybody looks at the page.
+// grants are ended, in one batch per poll, before anybody looks at the page.
 #pragma once
 
 #include "core/grant.hpp"
@@ -34,9 +34,14 @@ public:
 
     uint32_t poll(uint32_t max, const xpv_netfront_packet** packets) noexcept;
     bool refill() noexcept;
-    bool idle() noexcept;
-    // The transmitter, which shares our event channel, had something to do.
-    void found_work() noexcept { found_ = true; }
+    // Ask for an event. False: there is work.
+    [[nodiscard]] bool arm() noexcept { return !ring_.arm(); }
+    // Were there responses since the last call?
+    bool take_found() noexcept {
+        const bool found = found_;
+        found_ = false;
+        return found;
+    }
 
     uint32_t ref() const noexcept { return page_.ref(); }
     void look(xpv_netfront_ring_view& view) const noexcept;
@@ -63,7 +68,7 @@ private:
 
     Queue& queue_;
     FrontRing<netif_rx_sring> ring_;
-    bool found_ = false; // work since the last EOI
+    bool found_ = false; // responses since take_found()
 
     // The packet that is being put together, which may take more than one poll.
     Expect expect_ = Expect::First;

@@ -27,10 +27,7 @@ void Tx::close() noexcept {
     for (uint32_t i = 0; i < TxRoom::pages; ++i) {
         if (pages_[i] == nullptr)
             continue;
-        const uint32_t ref = refs_[i];
-        bool ended = false;
-        xpv_gnttab_end(1, &ref, &ended);
-        if (ended) {
+        if (refs_.end(i)) {
             xpv_page_free(pages_[i]);
             ++counters.grants_ended;
         } else {
@@ -39,6 +36,13 @@ void Tx::close() noexcept {
         }
         pages_[i] = nullptr;
     }
+    release();
+    buffers_ = 0;
+    refs_.release();
+    page_ = Grant{};
+}
+
+void Tx::release() noexcept {
     for (void*& packet : packets_) {
         if (packet == nullptr)
             continue;
@@ -48,13 +52,19 @@ void Tx::close() noexcept {
             hand_back();
     }
     hand_back();
-    buffers_ = 0;
-    refs_.release();
-    page_ = Grant{};
+}
+
+// A packet that waited for a while may meet another backend than it was made for.
+bool Tx::negotiated(xpv_offload offload, bool ipv6) const noexcept {
+    const xpv_netfront_features& both = queue_.device().features();
+    if (offload.csum == XPV_CSUM_BLANK && !(ipv6 ? both.csum_v6 : both.csum_v4))
+        return false;
+    return offload.gso == XPV_GSO_NONE ||
+           (offload.gso == XPV_GSO_TCPV6 ? both.gso_v6 : both.gso_v4);
 }
 
 uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offload,
-                  xpv_netfront_sender sender, bool more) noexcept {
+                  const xpv_netfront_send& how) noexcept {
     Device& device = queue_.device();
     xpv_netfront_counters& counters = device.counters(queue_.index());
     const uint32_t count = (total + page_mask) / page_size;
@@ -64,16 +74,18 @@ uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offloa
     uint32_t ids[max_tx_buffers];
 
     if (device.broken() || total < net::ethernet_header || total > net::max_packet ||
-        count > most || slots > ring_.free() || !take_buffers(ids, count, room)) [[unlikely]] {
+        count > most || !negotiated(offload, how.ipv6) || slots > ring_.free() ||
+        !take_buffers(ids, count, room)) [[unlikely]] {
         ++counters.tx_drops;
-        if (!more && !device.broken() && ring_.unpublished() > 0)
+        if (!how.more && !device.broken() && ring_.unpublished() > 0)
             publish();
         return XPV_NETFRONT_TX_DROPPED;
     }
     copy(runs, ids, room);
     put_slots(ids, count, total, offload);
-    if (sender.packet != nullptr) {
-        packets_[ids[0]] = sender.packet;
+    size_[ids[0]] = static_cast<uint16_t>(total);
+    if (how.packet != nullptr) {
+        packets_[ids[0]] = how.packet;
         store_once(&held_, held_ + 1);
     }
     ++counters.tx_packets;
@@ -86,16 +98,20 @@ uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offloa
         reap_at_ = ring_.request_index() + reap_every;
     }
     const bool stop = full();
-    if (!more || stop)
+    if (!how.more || stop)
         publish();
-    const bool press = sender.pressed && !pressed_;
-    pressed_ = pressed_ || sender.pressed;
+    const bool first = how.at_limit && !asked_;
+    if (how.at_limit) [[unlikely]] {
+        ++counters.tx_limits;
+        limit_at_ = ring_.request_index();
+        store_once(&asked_, true);
+    }
     if (stop && !wait_for_room()) {
         ++counters.tx_stops;
         return XPV_NETFRONT_TX_STOP;
     }
-    if (press || (stop && pressed_)) // the wait has moved the event
-        ask_for_senders();
+    if (first || (stop && asked_)) // the wait has moved the event
+        ask();
     return XPV_NETFRONT_TX_SENT;
 }
 
@@ -185,7 +201,7 @@ void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
 
 void Tx::publish() noexcept {
     if (ring_.publish()) {
-        queue_.tx_channel().notify();
+        queue_.tx_gate().notify();
         ++queue_.device().counters(queue_.index()).tx_notifies;
     }
 }
@@ -201,7 +217,10 @@ uint32_t Tx::reap() noexcept {
     uint32_t taken = 0;
     while (taken < pending.value() && take_response())
         ++taken;
-    found_ = found_ || taken > 0;
+    if (taken > 0) {
+        store_once(&found_, true);
+        store_once(&wait_ms_, first_wait_ms);
+    }
     hand_back();
     return taken;
 }
@@ -224,6 +243,8 @@ bool Tx::take_response() noexcept {
     }
     if (response.status != NETIF_RSP_OKAY) [[unlikely]]
         ++device.counters(queue_.index()).tx_errors;
+    done_bytes_ += size_[response.id];
+    size_[response.id] = 0;
     if (void*& packet = packets_[response.id]; packet != nullptr) {
         done_[done_count_++] = packet;
         packet = nullptr;
@@ -234,64 +255,78 @@ bool Tx::take_response() noexcept {
 }
 
 void Tx::hand_back() noexcept {
-    if (done_count_ == 0)
+    if (done_count_ == 0 && done_bytes_ == 0)
         return;
-    store_once(&held_, held_ - done_count_);
-    xpv_netfront_os_tx_done(queue_.device().os(), queue_.index(), done_count_, done_);
+    if (done_count_ > 0)
+        store_once(&held_, held_ - done_count_);
+    xpv_netfront_os_tx_done(queue_.device().os(), queue_.index(), done_count_, done_, done_bytes_);
     done_count_ = 0;
+    done_bytes_ = 0;
 }
 
 // Everything is published and there is no room. True: there is again. False: an
 // event is due when there may be.
 bool Tx::wait_for_room() noexcept {
     while (!queue_.device().broken()) {
-        if (ring_.free() >= wake_at)
+        if (ring_.free() >= wake_at) {
+            store_once(&stopped_, false);
             return true;
-        if (!ring_.arm(wake_at - ring_.free())) {
-            __atomic_store_n(&stopped_, true, __ATOMIC_RELAXED);
-            return false;
         }
+        // Before the event can come: its poll looks here, without the lock.
+        store_once(&stopped_, true);
+        mb();
+        if (!ring_.arm(wake_at - ring_.free()))
+            return false;
         // They came while we armed: each turn takes at least one, or fails.
         reap();
     }
     return false;
 }
 
-// Half of what is in flight keeps the backend busy while they send more.
-void Tx::ask_for_senders() noexcept {
-    while (held_ > 0 && !queue_.device().broken())
-        if (!ring_.arm(ring_.in_flight() / 2 + 1) || reap() == 0)
-            break;
-    pressed_ = held_ > 0;
+// Half of what is in flight keeps the backend busy while the owners send more. Until
+// the packet that last met a limit is answered; asked_ before the event, as above.
+void Tx::ask() noexcept {
+    while (!queue_.device().broken()) {
+        const uint32_t left = limit_at_ - ring_.response_index();
+        const bool go_on = left - 1 < ring_.size();
+        store_once(&asked_, go_on);
+        if (!go_on || !ring_.arm(min(ring_.in_flight() / 2 + 1, left)) || reap() == 0)
+            return;
+    }
 }
 
 bool Tx::due() const noexcept {
-    return __atomic_load_n(&stopped_, __ATOMIC_RELAXED) || load_once(&held_) > 0 ||
-           (queue_.split() && queue_.tx_channel().owes_eoi());
+    return load_once(&stopped_) || load_once(&asked_) || load_once(&held_) > 0 ||
+           (queue_.split() && queue_.tx_gate().owes_eoi());
 }
 
-bool Tx::poll() noexcept {
+uint32_t Tx::wait_ms() const noexcept { return load_once(&held_) > 0 ? load_once(&wait_ms_) : 0; }
+
+// Nothing came for the whole wait. A backend that answers nothing for about a second,
+// the sum of all waits, keeps nobody's packets.
+void Tx::wait_longer() noexcept {
+    if (wait_ms_ < last_wait_ms) {
+        store_once(&wait_ms_, wait_ms_ * 2);
+        return;
+    }
+    queue_.device().counters(queue_.index()).tx_overdue += held_;
+    release();
+}
+
+bool Tx::poll(bool late) noexcept {
     Device& device = queue_.device();
     if (device.broken())
-        return false; // and no EOI: the backend has nothing more to say
-    reap();
-    const bool wake = stopped_ && wait_for_room();
-    if (wake)
-        __atomic_store_n(&stopped_, false, __ATOMIC_RELAXED);
-    if (pressed_ && !stopped_)
-        ask_for_senders();
-    if (device.broken())
         return false;
-    if (queue_.split())
-        queue_.tx_channel().done(found_);
-    else if (found_)
-        queue_.rx.found_work();
-    found_ = false;
-    return wake;
+    if (reap() == 0 && late && held_ > 0)
+        wait_longer();
+    const bool wake = stopped_ && wait_for_room();
+    if (asked_ && !stopped_)
+        ask();
+    return wake && !device.broken();
 }
 
 void Tx::look(xpv_netfront_ring_view& view) const noexcept {
-    look_at(ring_, page_, queue_.tx_channel(), view);
+    look_at(ring_, page_, queue_.tx_gate(), view);
     view.in_flight = ids_.in_use();
     view.buffers = buffers_;
     view.bare = TxRoom::pages - buffers_;

@@ -5,10 +5,12 @@
 // stay granted while we are connected. So no packet ever waits for the backend, no
 // grant table operation falls due for it, and the backend sees no byte that was
 // not sent to it. Small packets share a page: Xen claims a grant anew only when the
-// backend's next copy is from another one. Responses only give ids and slots back; they are looked
-// at when slots run low, and no event is asked for unless the queue had to stop, or a sender is
-// pressed: one who is charged for his packets until the backend has them, and so bounds his bursts
-// himself instead of filling queues.
+// backend's next copy is from another one.
+//
+// Responses give ids and slots back, and the packet to its owner, if somebody counts it
+// until then: that is what keeps a socket, or BQL, from filling every queue. They are
+// looked at when slots run low, at each poll and after a bounded wait. No event is asked
+// for unless the queue had to stop, or an owner, or BQL, is at its limit.
 #pragma once
 
 #include "core/grant.hpp"
@@ -62,9 +64,15 @@ public:
 
     // What xpv_netfront_tx() says. total is the sum of the runs.
     uint32_t send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offload,
-                  xpv_netfront_sender sender, bool more) noexcept;
+                  const xpv_netfront_send& how) noexcept;
+    // Without the lock, both.
     bool due() const noexcept;
-    bool poll() noexcept;
+    uint32_t wait_ms() const noexcept;
+    bool poll(bool late) noexcept;
+    // What xpv_netfront_tx_release() says.
+    void release() noexcept;
+    // Were there responses since the last call? The poller; without the lock.
+    bool take_found() noexcept { return load_once(&found_) && atomic_exchange(&found_, false); }
 
     uint32_t ref() const noexcept { return page_.ref(); }
     void look(xpv_netfront_ring_view& view) const noexcept;
@@ -76,9 +84,13 @@ private:
     // A stopped queue starts again when this many slots are free: the rest keeps the
     // backend busy meanwhile.
     static constexpr uint32_t wake_at = net::ring_slots / 2;
+    // Waits for responses that bring no event: each fruitless one doubles the next.
+    static constexpr uint32_t first_wait_ms = 2;
+    static constexpr uint32_t last_wait_ms = 512;
 
     bool take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count, TxRoom room) noexcept;
     bool prepare(uint32_t index) noexcept;
+    bool negotiated(xpv_offload offload, bool ipv6) const noexcept;
     void copy(Span<const xpv_bytes> runs, const uint32_t* ids, TxRoom room) const noexcept;
     void put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
                    xpv_offload offload) noexcept;
@@ -88,21 +100,27 @@ private:
     void hand_back() noexcept;
     bool full() const noexcept { return ring_.free() < tx_keep_free; }
     bool wait_for_room() noexcept;
-    void ask_for_senders() noexcept;
+    void ask() noexcept;
+    void wait_longer() noexcept;
 
     Queue& queue_;
     FrontRing<netif_tx_sring> ring_;
-    bool stopped_ = false;
-    bool pressed_ = false; // an event is due at half of what is in flight, or wait_for_room's
-    bool found_ = false;   // responses since the last EOI
-    uint32_t held_ = 0;    // packets whose senders wait
+    bool stopped_ = false;  // an event is due when there is room
+    bool asked_ = false;    // or at half of what is in flight, as long as somebody is at a limit
+    bool found_ = false;    // responses since take_found()
+    uint32_t limit_at_ = 0; // request index after the last packet that met a limit
+    uint32_t held_ = 0;     // packets whose owners wait
+    uint32_t wait_ms_ = first_wait_ms;
     uint32_t done_count_ = 0;
+    uint32_t done_bytes_ = 0;
     uint32_t reap_at_ = 0; // request index at which responses are looked at next
     uint32_t extras_ = 0;  // slots in flight that hold an extra and no id
     uint32_t buffers_ = 0; // pages granted
     IdPool<net::ring_slots> ids_;
-    void* packets_[net::ring_slots] = {}; // that senders wait for, by their first slots' ids
-    void* done_[XPV_NETFRONT_BATCH];      // to be handed back
+    // By their first slots' ids: packets that owners wait for, and sizes of all packets.
+    void* packets_[net::ring_slots] = {};
+    uint16_t size_[net::ring_slots] = {};
+    void* done_[XPV_NETFRONT_BATCH]; // to be handed back
     GrantRefs refs_;
     xpv_page* pages_[TxRoom::pages] = {};
     uint8_t* bytes_[TxRoom::pages] = {}; // of pages_, which stay where they are

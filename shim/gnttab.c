@@ -52,6 +52,17 @@ uint32_t xpv_gnttab_end(uint32_t count, const uint32_t *refs, bool *ended)
 	return n;
 }
 
+uint32_t xpv_gnttab_give_up(uint32_t count, const uint32_t *refs, bool *ended)
+{
+	u32 i, n = 0;
+
+	for (i = 0; i < count; i++) {
+		ended[i] = gnttab_try_end_foreign_access(refs[i]);
+		n += ended[i];
+	}
+	return n;
+}
+
 void xpv_gnttab_defer(uint32_t ref, struct xpv_page *page)
 {
 	gnttab_end_foreign_access(ref, xpv_to_page(page));

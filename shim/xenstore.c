@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* core/kapi.h: xenstore, states, messages; and module-level checks. */
+#include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/jiffies.h>
@@ -64,11 +65,11 @@ uint16_t xpv_xenbus_peer(const struct xpv_xenbus *bus)
 void xpv_log(const struct xpv_xenbus *bus, enum xpv_log_level level,
 	     const char *format, ...)
 {
-	static DEFINE_RATELIMIT_STATE(limit, 5 * HZ, 40);
 	struct va_format message;
 	va_list arguments;
 
-	if (!__ratelimit(&limit))
+	/* Of all of bus, only this is ours to change. */
+	if (!__ratelimit((struct ratelimit_state *)&bus->log_limit))
 		return;
 	va_start(arguments, format);
 	message.fmt = format;
@@ -87,6 +88,35 @@ void xpv_log(const struct xpv_xenbus *bus, enum xpv_log_level level,
 	va_end(arguments);
 }
 
+void xpv_xenbus_report(struct xpv_xenbus *bus, const char *format, ...)
+{
+	struct va_format message;
+	va_list arguments;
+
+	if (!__ratelimit(&bus->error_limit))
+		return;
+	va_start(arguments, format);
+	message.fmt = format;
+	message.va = &arguments;
+	xenbus_dev_error(bus->dev, -EPROTO, "%pV", &message);
+	va_end(arguments);
+	bus->reported = true;
+}
+
+void xpv_xenbus_well(struct xpv_xenbus *bus)
+{
+	char *folder;
+
+	if (!bus->reported)
+		return;
+	bus->reported = false;
+	/* Where xenbus_dev_error() puts it. */
+	folder = kasprintf(GFP_KERNEL, "error/%s", bus->dev->nodename);
+	if (folder)
+		xenbus_rm(XBT_NIL, folder, "");
+	kfree(folder);
+}
+
 int xpv_refuse_beside(struct device_driver *ours, const char *stock_driver,
 		      const char *stock_module)
 {
@@ -95,6 +125,86 @@ int xpv_refuse_beside(struct device_driver *ours, const char *stock_driver,
 	pr_err("%s: the stock driver %s is loaded and owns the same devices: unload it (modprobe -r %s) or blacklist it in /etc/modprobe.d\n",
 	       ours->name, stock_module, stock_module);
 	return -EBUSY;
+}
+
+struct leaving {
+	struct xenbus_watch watch;
+	struct xenbus_driver *driver;
+	void (*leave)(struct xenbus_device *device);
+	struct completion detached;
+};
+
+static int leave_one(struct device *device, void *data)
+{
+	struct leaving *leaving = data;
+
+	device_lock(device);
+	if (device->driver == &leaving->driver->driver)
+		leaving->leave(to_xenbus_device(device));
+	device_unlock(device);
+	return 0;
+}
+
+static int detach_one(struct device *device, void *data)
+{
+	struct leaving *leaving = data;
+
+	if (READ_ONCE(device->driver) == &leaving->driver->driver)
+		device_release_driver(device);
+	return 0;
+}
+
+/* In the xenwatch thread; more than once does no harm. */
+static void detach_all(struct xenbus_watch *watch, const char *path,
+		       const char *token)
+{
+	struct leaving *leaving = container_of(watch, struct leaving, watch);
+
+	bus_for_each_dev(leaving->driver->driver.bus, NULL, leaving, detach_one);
+	complete_all(&leaving->detached);
+}
+
+static int is_bound(struct device *device, void *driver)
+{
+	return READ_ONCE(device->driver) == driver;
+}
+
+/*
+ * driver_unregister() locks a device, and removing it waits for the xenwatch thread
+ * to finish its present callback. That may be the bus, which unregisters a device
+ * whose folder is gone, and waits for that device's lock: neither goes on, and no
+ * guest of this host starts or stops any more. With a module that cannot be unloaded
+ * in use it never happens; ours lets go of its devices in the thread itself, so that
+ * the two are always taken in the bus's order.
+ *
+ * Over the bus's list, not the driver's: to leave that one, a device waits until
+ * nobody looks at it.
+ */
+void xpv_xenbus_unregister_driver(struct xenbus_driver *driver,
+				  void (*leave)(struct xenbus_device *device))
+{
+	static const struct xenbus_device_id nothing[] = { { "" } };
+	/* Any node that this domain may read: a watch fires once when it is set. */
+	struct leaving leaving = {
+		.watch = { .node = "domid", .callback = detach_all },
+		.driver = driver,
+		.leave = leave,
+	};
+
+	init_completion(&leaving.detached);
+	/* A device that comes now is nobody's, or the next driver's. */
+	WRITE_ONCE(driver->ids, nothing);
+	if (leave)
+		bus_for_each_dev(driver->driver.bus, NULL, &leaving, leave_one);
+	/* Without a device there is nothing to detach, and maybe no xenstore. */
+	if (bus_for_each_dev(driver->driver.bus, NULL, &driver->driver, is_bound) &&
+	    !register_xenbus_watch(&leaving.watch)) {
+		/* If it never fires, the way of all drivers is better than none. */
+		wait_for_completion_timeout(&leaving.detached, 60 * HZ);
+		/* Waits for the callback that runs. */
+		unregister_xenbus_watch(&leaving.watch);
+	}
+	xenbus_unregister_driver(driver);
 }
 
 bool xpv_wait_peer(struct xenbus_device *dev, u16 mask, unsigned int timeout_ms)

@@ -4,7 +4,6 @@
 
 import ctypes
 import mmap
-import os
 
 from labtest import domid, guest, run
 

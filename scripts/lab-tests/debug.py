@@ -5,11 +5,10 @@ ends: traffic, drivers coming and going, and the KUnit suites inside the PVH gue
 Any splat fails the run; kmemleak is asked at the end where it is there. Guests: g1
 is PV, g2 PVH."""
 
-import os
 import re
 
-from labtest import (Report, address, check, guest, guest_start, guests, online, ping, run, vif,
-                     wait_for)
+from labtest import (Report, address, check, guest, guest_start, guests, memory_leaks, online,
+                     ping, run, wait_for)
 
 MODULES = "/lib/modules/xpv"
 
@@ -55,14 +54,6 @@ def kunit(name):
     check(passed > 0, "no suite ran")
     check(not failed, "\n".join(failed))
     print(f"# KUnit in {name}: {passed} ok lines")
-
-
-def memory_leaks(where):
-    where("[ -e /sys/kernel/debug/kmemleak ] || mount -t debugfs none /sys/kernel/debug")
-    for _ in range(2):  # the second scan sees what the first one only suspected
-        where("echo scan > /sys/kernel/debug/kmemleak; sleep 6")
-    found = where("cat /sys/kernel/debug/kmemleak")
-    check("xpv" not in found, found[:3000])
 
 
 def main():

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 
-from labtest import (Failed, address, check, finish, guest, guest_start, online, run, start, vif,
+from labtest import (address, check, finish, guest, guest_start, online, run, start, vif,
                      wait_for)
 
 NAME = "g1"

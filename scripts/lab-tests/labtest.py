@@ -51,29 +51,39 @@ def check(condition, text):
         raise Failed(text)
 
 
+def call(command, timeout, stdin=None, **how):
+    """Status and output of a program. One that does not end in time is killed, but not
+    waited for: it may be stuck in the kernel, and we shall not be."""
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                               errors="replace", **how)
+    try:
+        output, _ = process.communicate(stdin, timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return process.returncode, output
+
+
 def run(command, timeout=120, stdin=None, ok=True):
     """Output of a shell command in dom0; Failed when it fails (unless ok is False)."""
-    done = subprocess.run(command, shell=True, timeout=timeout, input=stdin, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if ok and done.returncode != 0:
-        raise Failed(f"`{command}` ended with {done.returncode}: {done.stdout.strip()[-2000:]}")
-    return done.stdout
+    ended, output = call(command, timeout, stdin, shell=True)
+    if ok and ended != 0:
+        raise Failed(f"`{command}` ended with {ended}: {output.strip()[-2000:]}")
+    return output
 
 
 def status(command, timeout=120):
     """Exit status of a shell command in dom0."""
-    return subprocess.run(command, shell=True, timeout=timeout, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL).returncode
+    return call(command, timeout, shell=True)[0]
 
 
 def guest(name, command, timeout=120, ok=True):
     """Output of a shell command in a guest, by the lab's own channel."""
-    done = subprocess.run(["guest", name, "sh", "-c", command], timeout=timeout, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if ok and done.returncode != 0:
-        raise Failed(f"{name}: `{command}` ended with {done.returncode}: "
-                     f"{done.stdout.strip()[-2000:]}")
-    return done.stdout
+    ended, output = call(["guest", name, "sh", "-c", command], timeout)
+    if ok and ended != 0:
+        raise Failed(f"{name}: `{command}` ended with {ended}: {output.strip()[-2000:]}")
+    return output
 
 
 def start(command):
@@ -175,3 +185,12 @@ def census():
 def same(before, after):
     for key, value in before.items():
         check(after[key] == value, f"{key}: {value} before, {after[key]} after")
+
+
+def memory_leaks(where):
+    """None of ours, says kmemleak, in a kernel that has it; where() runs a command there."""
+    where("[ -e /sys/kernel/debug/kmemleak ] || mount -t debugfs none /sys/kernel/debug")
+    for _ in range(2):  # the second scan sees what the first one only suspected
+        where("echo scan > /sys/kernel/debug/kmemleak; sleep 6")
+    found = where("cat /sys/kernel/debug/kmemleak")
+    check("xpv" not in found, found[:3000])

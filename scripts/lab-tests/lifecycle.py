@@ -7,7 +7,7 @@ import os
 import time
 
 from labtest import (Report, address, census, check, domid, event_channels, finish, guest,
-                     guest_start, guests, online, ping, run, same, start, status, vif, wait_for)
+                     guest_start, guests, online, run, same, start, status, vif, wait_for)
 
 MODULES = "/lib/modules/xpv"
 

@@ -14,7 +14,7 @@ import shutil
 import channel
 import cpio
 import kernels
-from common import HERE, TOP, LabError, output, read, write
+from common import HERE, TOP, LabError, output, write
 
 FRONTENDS = {"xpv": "xpv-netfront", "linux": "xen-netfront"}
 BACKENDS = {"xpv": "xpv-netback", "linux": "xen-netback"}

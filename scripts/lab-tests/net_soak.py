@@ -1,0 +1,185 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Teardown against the data path: iperf3 runs over four connections both ways and
+everything readable is read, while queues, links, drivers, devices and guests go and come.
+After each step all queues answer; at the end everything is counted against the beginning.
+
+usage: net_soak.py ROUNDS [SEED] [PHASE...]     each phase ROUNDS times with each guest
+
+Meant for guests with more vCPUs than there are processors, so that one is away in the
+middle of things. SEED decides the numbers of queues and when a step begins.
+"""
+
+import os
+import random
+import sys
+import time
+
+from churn import (BACK, FRONT, Logs, Readers, Traffic, alive, belongings, mac, probe,
+                   recreate, say, unchanged, vifs)
+from labtest import (Report, check, guest, guests, memory_leaks, online, run, status,
+                     wait_for)
+
+QUEUES = 4  # at rest; what the lab's options give each guest
+
+
+# In the guest: wait for eth0 to be there again. One call each step: they are slow beside
+# traffic, and it is the step that should take the time.
+BACK_AGAIN = ("n=0; until [ -e /sys/class/net/eth0 ]; do n=$((n + 1)); [ $n -lt 300 ] || exit 9; "
+              "sleep 0.2; done; lab-ifup eth0")
+combined = {}  # queues of each guest
+
+
+def queues(name, number=None):
+    """A reconnect that we choose. Not to the number that there is: that does nothing."""
+    now = combined.get(name, QUEUES)
+    number = number or random.choice([n for n in range(1, QUEUES + 1) if n != now])
+    if number != now:
+        combined[name] = number
+        guest(name, f"ethtool -L eth0 combined {number}")
+
+
+def front_link(name):
+    guest(name, f"ip link set eth0 down; sleep {random.random() / 4:.2f}; ip link set eth0 up")
+
+
+def back_link(name):
+    device = vifs(name)[0]
+    run(f"ip link set {device} down; sleep {random.random() / 4:.2f}; ip link set {device} up")
+
+
+def front_bind(name):
+    guest(name, f"set -e; cd {FRONT}; device=$(echo vif-*); echo $device > unbind; "
+                f"[ ! -e /sys/class/net/eth0 ]; echo $device > bind; set +e; {BACK_AGAIN}")
+
+
+def back_bind(name):
+    device = vifs(name)[0]
+    node = device.replace("vif", "vif-").replace(".", "-")
+    run(f"set -e; echo {node} > {BACK}/unbind; [ ! -e /sys/class/net/{device} ]; "
+        f"echo {node} > {BACK}/bind; xpv-vif-reconnect")
+
+
+def front_reload(name):
+    guest(name, f"rmmod xpv-netfront && modprobe xpv-netfront || exit 7; {BACK_AGAIN}")
+
+
+def back_reload(name):
+    run("set -e; rmmod xpv-netback; [ -z \"$(ls -d /sys/class/net/vif* 2>/dev/null)\" ]; "
+        "modprobe xpv-netback; xpv-vif-reconnect")
+    for other in guests():
+        online(other)
+
+
+def hotplug(name):
+    run(f"xl network-detach {name} {mac(name)}")
+    wait_for(f"{name}: its vif is gone", lambda: not vifs(name))
+    run(f"xl network-attach {name} mac={mac(name)} bridge=xenbr0")
+    guest(name, BACK_AGAIN)
+
+
+def guest_anew(name):
+    device = vifs(name)[0]
+    run(f"xl destroy {name}")
+    wait_for(f"{device} is gone", lambda: not os.path.exists(f"/sys/class/net/{device}"))
+    recreate(name)
+
+
+PHASES = {"queues": queues, "front-link": front_link, "back-link": back_link,
+          "front-bind": front_bind, "back-bind": back_bind, "front-reload": front_reload,
+          "back-reload": back_reload, "hotplug": hotplug, "guest-anew": guest_anew}
+
+
+def soak(name, phase, rounds, logs):
+    """One phase with one guest. A guest that it leaves broken is made anew, so that the
+    next phase can show its own faults."""
+    try:
+        if PHASES[phase] is guest_anew:  # traffic and readers end with the guest
+            for turn in range(rounds):
+                with Readers(name), Traffic(name) as traffic:
+                    step(name, phase, turn, rounds, traffic)
+        else:
+            with Readers(name), Traffic(name) as traffic:
+                for turn in range(rounds):
+                    step(name, phase, turn, rounds, traffic)
+                say(f"{name} {phase}: traffic was begun {traffic.begun} times")
+        if PHASES[phase] is queues:
+            queues(name, QUEUES)
+            alive(name)
+    except Exception:
+        for line in logs.look()[:20]:
+            say(line)
+        mend(name)
+        raise
+    logs.clean()
+
+
+def step(name, phase, turn, rounds, traffic):
+    begin = time.time()
+    traffic.keep()
+    flows = time.time()
+    time.sleep(random.random() / 2)
+    try:
+        PHASES[phase](name)
+        done = time.time()
+        alive(name)
+    except Exception:
+        say(f"{name} {phase}: in round {turn + 1}")
+        raise
+    if turn % max(1, rounds // 20) == 0:
+        say(f"{time.strftime('%H:%M:%S')} {name} {phase} {turn + 1} of {rounds}: traffic after "
+            f"{flows - begin:.1f} s, step {done - flows:.1f} s, answers {time.time() - done:.1f} s")
+
+
+def mend(name):
+    if status("lsmod | grep -q xpv_netback") != 0:
+        run("modprobe xpv-netback; xpv-vif-reconnect", ok=False)
+    if vifs(name):
+        try:
+            online(name, 10)
+            probe(name, 20)
+            queues(name, QUEUES)
+            return
+        except Exception as error:
+            say(f"{name} is made anew: {error}")
+    combined.pop(name, None)
+    recreate(name)
+
+
+def main():
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    random.seed(int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    phases = sys.argv[3:] or list(PHASES)
+    unknown = set(phases) - set(PHASES)
+    check(not unknown, f"no phase is called {unknown}: {list(PHASES)}")
+    report = Report()
+    names = guests()
+    logs = None
+    before = {}
+
+    def begin():
+        nonlocal logs
+        for name in names:
+            alive(name)
+            vcpus = int(guest(name, "nproc"))
+            check(vcpus >= QUEUES, f"{name} has {vcpus} vCPUs: one queue each is meant")
+            there = len(guest(name, "ls -d /sys/class/net/eth0/queues/tx-*").split())
+            check(there == QUEUES, f"{name} has {there} queues, not {QUEUES}")
+        time.sleep(1)
+        logs = Logs(names)
+        before.update(belongings(names))
+    report.test("all guests on line, four queues each", begin)
+    for phase in phases:
+        for name in names:
+            report.test(f"{name}: {phase}, {rounds} times under traffic", soak, name, phase, rounds,
+                        logs)
+    report.test("everything is as at the beginning", unchanged, before, names)
+    if os.path.exists("/sys/kernel/debug/kmemleak"):
+        report.test("kmemleak in dom0", memory_leaks, run)
+        for name in names:
+            report.test(f"{name}: kmemleak", memory_leaks,
+                        lambda command, name=name: guest(name, command))
+    report.finish()
+
+
+main()
