@@ -93,7 +93,7 @@ static void take_down(int s, const char *interface)
 {
 	struct ifreq request = {};
 
-	strncpy(request.ifr_name, interface, IFNAMSIZ - 1);
+	snprintf(request.ifr_name, IFNAMSIZ, "%s", interface);
 	if (ioctl(s, SIOCGIFFLAGS, &request))
 		die(interface);
 	request.ifr_flags &= ~IFF_UP;
