@@ -73,6 +73,9 @@ static struct xpv_vif_queue *queue_create(struct xpv_vif *vif, u32 index,
 
 	if (!queue)
 		return NULL;
+	queue->vif = vif;
+	queue->core = core;
+	queue->index = index;
 	queue->tx_heads = xpv_page_pool_create(
 		parent, XPV_VIF_TX_PAGES, PP_FLAG_PAGE_FRAG);
 	if (IS_ERR(queue->tx_heads))
@@ -85,9 +88,6 @@ static struct xpv_vif_queue *queue_create(struct xpv_vif *vif, u32 index,
 		if (!queue->zerocopy)
 			goto no_zerocopy;
 	}
-	queue->vif = vif;
-	queue->core = core;
-	queue->index = index;
 	xpv_vif_rx_init(queue);
 	netif_napi_add(vif->dev, &queue->tx_napi, xpv_vif_tx_poll);
 	netif_napi_add(vif->dev, &queue->rx_napi, xpv_vif_rx_poll);

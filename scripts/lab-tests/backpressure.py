@@ -99,16 +99,15 @@ def round_trips(name, seconds):
 
 
 SAMPLE = f"""
-for turn in $(seq 40); do
+for turn in $(seq 20); do
   echo "inflight $(cat {BQL}/inflight) limit $(cat {BQL}/limit)"
-  ss -tmin dst {{to}} dport = :5400 | grep -o 'skmem:([^)]*)\\|notsent:[0-9]*\\|unacked:[0-9]*'
-  sleep 0.05
+  ss -Htmin dst {{to}}:5400
 done
 """
 
 
 def samples(name):
-    """What the socket and the device have in hand, forty times: lists of numbers."""
+    """What the socket and the device have in hand, twenty times: lists of numbers."""
     text = guest(name, SAMPLE.format(to=address("dom0")), 120)
 
     def numbers(pattern):
@@ -163,13 +162,13 @@ def table(rows):
 
 
 def beside(names):
-    """An echo beside a flow: not ten times what it is with Linux's frontend, and not
-    behind a whole ring."""
+    """An echo beside a flow: nothing like several times what it is with Linux's frontend,
+    and not behind a whole ring."""
     rows = {name: {flow: waits(name, flow, 5) for flow in FLOWS} for name in names}
     table(rows)
     for flow in FLOWS:
         ours, theirs = (percentile(rows[name][flow], .5) for name in names)
-        check(ours < max(10 * theirs, 50), f"{flow}: {ours} ms, Linux's {theirs} ms")
+        check(ours < max(5 * theirs, 50), f"{flow}: {ours} ms, Linux's {theirs} ms")
         check(ours < RING / RATE * 1000 / 2, f"{flow}: {ours} ms is half a ring of {RING} bytes")
 
 
@@ -180,10 +179,10 @@ def tcp_small_queues(names):
             time.sleep(1)
             seen = samples(name)
         ours = name == names[0]
-        say(f"{STACKS[name]}: charged {percentile(seen['charged'], .5)} (most {max(seen['charged'])}), "
-            f"in the device {percentile(seen['inflight'], .5)} (most {max(seen['inflight'])}), "
-            f"limit {percentile(seen['limit'], .5)}, not sent {percentile(seen['notsent'] or [0], .5)}")
+        say(f"{STACKS[name]}, of 20 looks half and most: " + ", ".join(
+            f"{what} {percentile(values, .5)} {max(values)}" for what, values in seen.items() if values))
         if ours:
+            check(seen["charged"], "ss shows no socket's memory")
             check(percentile(seen["charged"], .5) > 0, "TCP is not charged for what is in the device")
             check(percentile(seen["charged"], .5) < RING / 2, "TCP has half a ring in the device")
             check(percentile(seen["inflight"], .5) > 0, "BQL counts nothing")
@@ -198,16 +197,6 @@ def small_sndbuf(name):
     check(was["waits"] > 0, "the sender never had to wait")
     check(was["most"] <= 2 * 8000 + 4096, f"{was['most']} bytes were in flight with SO_SNDBUF 8000")
     wait_for("every datagram arrives", lambda: sink.pieces == 1500, 10)
-
-
-def in_flight(name):
-    """When a sender of small SO_SNDBUF has ended, no more than that is still under way."""
-    sink = Sink(socket.SOCK_DGRAM, 5402)
-    process = guest_start(name, f"lab-send udp {address('dom0')} 5402 1000 4000 sndbuf=8000 seconds=60")
-    process.wait(120)
-    left = 4000 - sink.pieces
-    say(f"{left} of 4000 datagrams were under way when the sender had ended")
-    check(left < 100, f"{left} datagrams were in the device behind SO_SNDBUF 8000")
 
 
 def zerocopy(name):
@@ -250,7 +239,6 @@ def main():
     report.test("an echo beside a flow", beside, names)
     for name in names:
         report.test(f"{name}: a small SO_SNDBUF", small_sndbuf, name)
-        report.test(f"{name}: what is under way of it", in_flight, name)
         report.test(f"{name}: MSG_ZEROCOPY completions", zerocopy, name)
         report.test(f"{name}: SO_MAX_PACING_RATE", pacing, name)
         report.test(f"{name}: still on line", ping, name)

@@ -39,8 +39,8 @@ def into_namespace(name):
 
 def leave_namespace(name, down=True):
     """Its last act is to send: what that was is still in the ring when the link goes down."""
-    guest(name, f"ip netns exec f1 sh -c \"lab-send udp {address('dom0')} 9 1280 20 seconds=5; "
-          f"{'ip link set eth0 down' if down else ''}\"; ip netns del f1")
+    guest(name, f"ip netns exec f1 lab-send udp {address('dom0')} 9 1280 20 seconds=5"
+          f"{' down=eth0' if down else ''} && ip netns del f1")
 
 
 def is_back(name):

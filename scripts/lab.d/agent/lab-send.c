@@ -11,11 +11,13 @@
  *	seconds=S        the whole ends by then (20)
  *	pace=BYTES       SO_MAX_PACING_RATE, bytes per second
  *	gap=US           microseconds after each piece
+ *	down=INTERFACE   take it down right after the last piece
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/errqueue.h>
 #include <linux/sockios.h>
+#include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +89,18 @@ static int wait_for(int s, int events)
 	return 1;
 }
 
+static void take_down(int s, const char *interface)
+{
+	struct ifreq request = {};
+
+	snprintf(request.ifr_name, IFNAMSIZ, "%s", interface);
+	if (ioctl(s, SIOCGIFFLAGS, &request))
+		die(interface);
+	request.ifr_flags &= ~IFF_UP;
+	if (ioctl(s, SIOCSIFFLAGS, &request))
+		die(interface);
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET };
@@ -94,7 +108,7 @@ int main(int argc, char **argv)
 	int s, i, tcp, zerocopy = 0, sndbuf = 0, pace = 0, gap = 0, queued;
 	size_t size, count, slots = 64, left;
 	double seconds = 20;
-	char *memory;
+	char *memory, down[IFNAMSIZ] = "";
 
 	if (argc < 6) {
 		fprintf(stderr, "usage: lab-send udp|tcp ADDRESS PORT SIZE COUNT [NAME=VALUE]...\n");
@@ -107,7 +121,8 @@ int main(int argc, char **argv)
 	if (!inet_aton(argv[2], &to.sin_addr) || !size || size > SLOT)
 		return 2;
 	for (i = 6; i < argc; i++)
-		if (sscanf(argv[i], "sndbuf=%d", &sndbuf) != 1 &&
+		if (sscanf(argv[i], "down=%15s", down) != 1 &&
+		    sscanf(argv[i], "sndbuf=%d", &sndbuf) != 1 &&
 		    sscanf(argv[i], "zerocopy=%d", &zerocopy) != 1 &&
 		    sscanf(argv[i], "seconds=%lf", &seconds) != 1 &&
 		    sscanf(argv[i], "pace=%d", &pace) != 1 && sscanf(argv[i], "gap=%d", &gap) != 1)
@@ -154,6 +169,8 @@ int main(int argc, char **argv)
 		if (gap)
 			usleep(gap);
 	}
+	if (down[0])
+		take_down(s, down);
 	while (done < asked && wait_for(s, 0))
 		;
 	printf("sent=%lld waits=%lld most=%lld asked=%lld done=%lld copied=%lld\n", sent, waits, most,
