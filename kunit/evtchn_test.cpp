@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// core/evtchn.hpp: one EOI for each interrupt, in every order of interrupt and work.
+// core/evtchn.hpp: channels come and go; what their events cost is gate_test.cpp's.
 #include "core/evtchn.hpp"
 #include "kunit/check.hpp"
 #include "kunit/fake_world.hpp"
@@ -17,7 +17,6 @@ struct Queue {
     static void handler(void* context) noexcept {
         auto* queue = static_cast<Queue*>(context);
         ++queue->interrupts;
-        queue->channel.arrived();
     }
 };
 
@@ -51,7 +50,7 @@ TEST(evtchn_back_binds) {
         CHECK_EQ(queue.channel.port(), port);
         CHECK(world.events.raise(port));
         CHECK_EQ(queue.interrupts, 1u);
-        queue.channel.done(true);
+        queue.channel.eoi(false);
         // A second bind of the same port is Xen's to refuse, and leaves no channel.
         Queue other;
         CHECK(!other.channel.bind(&world.bus, port, "xpv", Queue::handler, &other).ok());
@@ -60,67 +59,6 @@ TEST(evtchn_back_binds) {
         CHECK(!other.channel.bind(&world.bus, 0xffffffff, "xpv", Queue::handler, &other).ok());
     }
     CHECK(world.events.at(port) == nullptr); // the destructor unbinds
-}
-
-TEST(evtchn_one_eoi_an_interrupt) {
-    World world;
-    Queue queue;
-    CHECK(queue.channel.offer(&world.bus, "xpv", Queue::handler, &queue).ok());
-    const uint32_t port = queue.channel.port();
-    const xpv_evtchn* channel = world.events.at(port);
-    queue.channel.done(true); // polled without an interrupt: nothing owed
-    CHECK_EQ(channel->eois, 0u);
-    for (uint32_t i = 1; i <= 10; ++i) {
-        CHECK(world.events.raise(port));
-        CHECK(queue.channel.owes_eoi());
-        CHECK(!world.events.raise(port)); // silent until the EOI
-        CHECK(!world.events.raise(port));
-        queue.channel.done(i % 2 == 0);
-        CHECK(!queue.channel.owes_eoi());
-        queue.channel.done(true); // once is enough
-        queue.channel.done(false);
-        CHECK_EQ(channel->eois, 2 * i - 1);
-        // What came meanwhile was not lost.
-        CHECK_EQ(world.events.deliver(), 1u);
-        queue.channel.done(true);
-        CHECK_EQ(channel->eois, 2 * i);
-        CHECK_EQ(world.events.deliver(), 0u);
-    }
-    CHECK_EQ(channel->spurious, 5u);
-    CHECK_EQ(queue.interrupts, 20u);
-    CHECK_EQ(world.events.owed(), 0u);
-}
-
-// An EOI that was withheld (the device is broken) must not be paid to the next
-// channel that the object holds.
-TEST(evtchn_debt_dies_with_the_channel) {
-    World world;
-    Queue queue;
-    CHECK(queue.channel.offer(&world.bus, "xpv", Queue::handler, &queue).ok());
-    CHECK(world.events.raise(queue.channel.port()));
-    queue.channel.unbind();
-    CHECK(queue.channel.offer(&world.bus, "xpv", Queue::handler, &queue).ok());
-    CHECK(!queue.channel.owes_eoi());
-    queue.channel.done(true); // the fake fails the test on an EOI that nobody owes
-
-    const uint32_t port = world.events.offer_by_peer();
-    CHECK(world.events.raise(queue.channel.port()));
-    CHECK(queue.channel.bind(&world.bus, port, "xpv", Queue::handler, &queue).ok());
-    queue.channel.done(true);
-    CHECK(world.events.raise(port));
-    queue.channel.done(true);
-    CHECK_EQ(world.events.owed(), 0u);
-}
-
-// After unbind() work that still runs finds no channel to acknowledge.
-TEST(evtchn_done_after_unbind) {
-    World world;
-    Queue queue;
-    CHECK(queue.channel.offer(&world.bus, "xpv", Queue::handler, &queue).ok());
-    CHECK(world.events.raise(queue.channel.port()));
-    queue.channel.unbind();
-    CHECK(!queue.channel.owes_eoi());
-    queue.channel.done(true);
 }
 
 TEST(evtchn_failures_leave_nothing) {
