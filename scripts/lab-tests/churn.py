@@ -260,7 +260,8 @@ def belongings(names):
         "netdevs": sorted(named(device) for device in os.listdir("/sys/class/net")),
         "xenstore nodes": sorted(named(line.split(" = ")[0]) for line in
                                  run("xenstore-ls -f").splitlines()
-                                 if "/vif/" in line and not line.startswith("/libxl")),
+                                 if "/vif/" in line and not line.startswith("/libxl") and
+                                 "/error/" not in line),  # what a fault leaves on purpose
         "interrupts": run("grep -c vif /proc/interrupts", ok=False).strip(),
     }
 

@@ -52,6 +52,7 @@ def race(what, driver, other, delay):
             time.sleep(delay)
             os.write(gate, b"go\n")
         bounded(command, f"{what}, {delay * 1000:.0f} ms: `{driver}`", 60)
+        check(command.returncode == 0, f"{what}: `{driver}`: {command.communicate(timeout=10)[0]}")
         if background:
             bounded(background, f"{what}, {delay * 1000:.0f} ms: {background.args}", 120)
     finally:
