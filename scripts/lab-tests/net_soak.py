@@ -15,7 +15,7 @@ import random
 import sys
 import time
 
-from churn import (BACK, FRONT, Logs, Readers, Traffic, alive, belongings, mac, probe,
+from churn import (BACK, FRONT, Logs, Readers, Traffic, alive, attach, belongings, mac, probe,
                    recreate, say, unchanged, vifs)
 from labtest import (Report, check, guest, guests, memory_leaks, online, run, status,
                      wait_for)
@@ -74,7 +74,7 @@ def back_reload(name):
 def hotplug(name):
     run(f"xl network-detach {name} {mac(name)}")
     wait_for(f"{name}: its vif is gone", lambda: not vifs(name))
-    run(f"xl network-attach {name} mac={mac(name)} bridge=xenbr0")
+    attach(name)
     guest(name, BACK_AGAIN)
 
 
@@ -90,19 +90,27 @@ PHASES = {"queues": queues, "front-link": front_link, "back-link": back_link,
           "back-reload": back_reload, "hotplug": hotplug, "guest-anew": guest_anew}
 
 
-def soak(name, phase, rounds, logs):
+class Load:
+    """Traffic and readers of one guest, from phase to phase."""
+
+    def __init__(self, name):
+        self.parts = [Readers(name), Traffic(name)]
+
+    def keep(self):
+        for part in self.parts:
+            part.keep()
+
+    def stop(self):
+        for part in self.parts:
+            part.stop()
+
+
+def soak(name, phase, rounds, load, logs):
     """One phase with one guest. A guest that it leaves broken is made anew, so that the
     next phase can show its own faults."""
     try:
-        if PHASES[phase] is guest_anew:  # traffic and readers end with the guest
-            for turn in range(rounds):
-                with Readers(name), Traffic(name) as traffic:
-                    step(name, phase, turn, rounds, traffic)
-        else:
-            with Readers(name), Traffic(name) as traffic:
-                for turn in range(rounds):
-                    step(name, phase, turn, rounds, traffic)
-                say(f"{name} {phase}: traffic was begun {traffic.begun} times")
+        for turn in range(rounds):
+            step(name, phase, turn, rounds, load)
         if PHASES[phase] is queues:
             queues(name, QUEUES)
             alive(name)
@@ -114,9 +122,9 @@ def soak(name, phase, rounds, logs):
     logs.clean()
 
 
-def step(name, phase, turn, rounds, traffic):
+def step(name, phase, turn, rounds, load):
     begin = time.time()
-    traffic.keep()
+    load.keep()
     flows = time.time()
     time.sleep(random.random() / 2)
     try:
@@ -169,10 +177,12 @@ def main():
         logs = Logs(names)
         before.update(belongings(names))
     report.test("all guests on line, four queues each", begin)
-    for phase in phases:
-        for name in names:
+    for name in names:
+        load = Load(name)
+        for phase in phases:
             report.test(f"{name}: {phase}, {rounds} times under traffic", soak, name, phase, rounds,
-                        logs)
+                        load, logs)
+        report.test(f"{name}: traffic and readers end", load.stop)
     report.test("everything is as at the beginning", unchanged, before, names)
     if os.path.exists("/sys/kernel/debug/kmemleak"):
         report.test("kmemleak in dom0", memory_leaks, run)

@@ -16,7 +16,8 @@ import threading
 import time
 
 from churn import Logs, alive, belongings, say, unchanged
-from labtest import Report, check, finish, guest, guests, run, start, status, wait_for
+from labtest import (Report, address, check, finish, guest, guests, run, start, status,
+                     wait_for)
 
 BLOCK = hashlib.shake_128(b"xpv").digest(1 << 16)
 PIECE = 1 << 20  # so much each way between two looks
@@ -36,15 +37,15 @@ class Stream:
     def __enter__(self):
         self.listeners = {}
         for way in self.sums:
-            self.listeners[way] = socket.create_server(("10.77.0.1", 0))
+            self.listeners[way] = socket.create_server((address("dom0"), 0))
             self.listeners[way].settimeout(60)
         ports = {way: listener.getsockname()[1] for way, listener in self.listeners.items()}
         guest(self.name, f"""rm -f /tmp/up* /tmp/down* /tmp/stop; mkfifo /tmp/up.tee
             dd if=/dev/urandom of=/tmp/up.data bs=64k count=16 status=none
-            echo 'nc 10.77.0.1 {ports["down"]} < /dev/null | sha256sum > /tmp/down.sum' > /tmp/down.sh
+            echo 'nc {address('dom0')} {ports["down"]} < /dev/null | sha256sum > /tmp/down.sum' > /tmp/down.sh
             echo 'sha256sum < /tmp/up.tee > /tmp/up.sum &
                 while [ ! -e /tmp/stop ]; do cat /tmp/up.data; sleep 0.02; done | tee /tmp/up.tee |
-                nc -N 10.77.0.1 {ports["up"]}; wait' > /tmp/up.sh
+                nc -N {address('dom0')} {ports["up"]}; wait' > /tmp/up.sh
             for way in down up; do setsid sh /tmp/$way.sh > /dev/null 2>&1 & done""")
         self.threads = [threading.Thread(target=self.work, args=(way, listener), daemon=True)
                         for way, listener in self.listeners.items()]
@@ -186,4 +187,5 @@ def main():
     report.finish()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ import os
 import sys
 import time
 
-from churn import (BACK, FRONT, MODULES, Logs, Store, Traffic, alive, backend, belongings, bounded,
+from churn import (BACK, FRONT, MODULES, Logs, Store, Traffic, alive, attach, backend, belongings, bounded,
                    frontend, known_id, mac, recreate, say, unchanged, xenwatch_works)
 from labtest import (Failed, Report, address, check, guest, guests, online, run, start,
                      status, wait_for)
@@ -52,6 +52,7 @@ def race(what, driver, other, delay):
             time.sleep(delay)
             os.write(gate, b"go\n")
         bounded(command, f"{what}, {delay * 1000:.0f} ms: `{driver}`", 60)
+        check(command.returncode == 0, f"{what}: `{driver}`: {command.communicate(timeout=10)[0]}")
         if background:
             bounded(background, f"{what}, {delay * 1000:.0f} ms: {background.args}", 120)
     finally:
@@ -75,7 +76,7 @@ def recover(name):
     load()
     try:
         if status(f"xenstore-exists {frontend(name)}/mac") != 0:
-            run(f"xl network-attach {name} mac={mac(name)} bridge=xenbr0")
+            attach(name)
         else:
             device = guest(name, "cd /sys/bus/xen/devices && echo vif-*").strip()
             guest(name, f"[ ! -e {FRONT}/{device} ] || echo {device} > {FRONT}/unbind")
