@@ -297,7 +297,7 @@ def tests(report, names):
     first = names[0]
     for name in names:
         report.test(f"{name}: eth0 comes back from a namespace", namespace, name)
-        for down in (True, False):
+        for down in (True, False) if name == first else (True,):
             report.test(f"{name}: and while the backend is stalled, link {'down' if down else 'up'}",
                         namespace_stalled, name, down)
     report.test("VLAN at the largest MTU", vlan, first)
