@@ -51,11 +51,11 @@ struct xpv_vif : xpv::NoCopy {
     xpv_vif_queue queues[max_queues] = {};
     bool running = false;
     bool carrier = false;
-    bool poked = false;   // a look is due
-    uint32_t pokes = 0;   // times that one was asked for
-    uint32_t poke_ms = 0; // how late the last one is
+    bool poked = false;     // a look is due
+    uint32_t pokes = 0;     // times that one was asked for
+    uint32_t poke_ms = 0;   // how late the last one is
     bool polled_on = false; // the scheduler lets no poller go
-    bool starve = false; // no memory for packets
+    bool starve = false;    // no memory for packets
     uint32_t map_above = 65536;
     // Mapped packets stay out until done(), as in some queue of the stack.
     bool hold = false;

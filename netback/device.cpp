@@ -110,7 +110,7 @@ void xpv_netback::settle() noexcept {
         const auto what_next = [&](Event event) {
             return next(Role::Back, phase_, peer, event, online);
         };
-        Step step = what_next(removed_           ? Event::Remove
+        Step step = what_next(removed_          ? Event::Remove
                               : fault_.raised() ? Event::Broken
                                                 : Event::Changed);
         if (step.empty && !removed_ && hotplug_connected())

@@ -74,8 +74,10 @@ static void tell_scripts(struct xpv_vif *vif, enum kobject_action action)
 	char *script = vif->script ?
 			       kasprintf(GFP_KERNEL, "script=%s", vif->script) :
 			       NULL;
-	char *variables[] = { name, script, NULL };
+	char *variables[3] = { NULL };
 
+	variables[0] = name;
+	variables[1] = script;
 	kobject_uevent_env(&vif->bus.dev->dev.kobj, action,
 			   name ? variables : NULL);
 	kfree(script);

@@ -64,8 +64,8 @@ struct xpv_vif {
 	struct net_device *dev;
 	struct xpv_xenbus bus;
 	struct xpv_netback *core;
-	struct mutex lock; /* around xpv_netback_handle() */
-	struct delayed_work look; /* calls it */
+	struct mutex lock;	     /* around xpv_netback_handle() */
+	struct delayed_work look;    /* calls it */
 	struct xenbus_watch hotplug; /* hotplug-status, online: the toolstack writes */
 	bool watching;
 	char *script; /* for our uevents; may be NULL */

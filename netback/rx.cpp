@@ -155,9 +155,9 @@ bool RxPath::recover() noexcept {
             return false;
         }
         const uint32_t count = pending.value();
-        const bool back = stall_.stalled() ? count >= needed_ ||
-                                                 ring_.request_index() + count != stalled_at_
-                                           : count > 0;
+        const bool back = stall_.stalled()
+                              ? count >= needed_ || ring_.request_index() + count != stalled_at_
+                              : count > 0;
         if (back) {
             stall_.recovered(count >= needed_);
             return true;

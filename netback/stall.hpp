@@ -22,7 +22,8 @@ public:
 
     // A packet found no buffers; it waits since waited_ms. True: it is to be dropped, and
     // all that come. With what is dropped later it is asked again.
-    bool starved(uint64_t now_ms, uint32_t waited_ms, const xpv_netback_rx_limits& limits) noexcept {
+    bool starved(uint64_t now_ms, uint32_t waited_ms,
+                 const xpv_netback_rx_limits& limits) noexcept {
         if (!starved_) {
             starved_ = true;
             since_ms_ = now_ms;

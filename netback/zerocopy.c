@@ -23,8 +23,8 @@ struct packet {
 struct xpv_vif_zerocopy {
 	struct xpv_netback_map *map;
 	struct xpv_vif_queue __rcu *queue; /* to wake; NULL once retired */
-	u16 domid; /* whose pages */
-	struct list_head former; /* in `retired` */
+	u16 domid;			   /* whose pages */
+	struct list_head former;	   /* in `retired` */
 	struct delayed_work rest;
 	unsigned int pause_ms; /* between two looks of it */
 	struct rcu_head rcu;

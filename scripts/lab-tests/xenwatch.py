@@ -160,7 +160,7 @@ def flapping(name, neighbour, values, pause, logs):
     run("dmesg -c > /dev/null")
     pinging = start(f"exec ping -q -i 0.1 -c {SECONDS * 10} -W 5 {address(neighbour)}")
     turns = start(f"n=0; end=$(($(date +%s) + {SECONDS})); while [ $(date +%s) -lt $end ]; do "
-                  "ip link add lab0 type dummy && ip link del lab0 && n=$((n + 1)); done; echo $n")
+                  "ip link add lab0 type bridge && ip link del lab0 && n=$((n + 1)); done; echo $n")
     rounds = flap(store, name, values, pause)
     bounded(turns, "ip link add and del beside it", 60)
     bounded(pinging, "ping of the neighbour", 60)
