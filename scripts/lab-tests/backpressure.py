@@ -21,7 +21,7 @@ from labtest import (Report, address, check, guest, guest_start, guests, online,
 RATE = 10e6 / 8  # bytes per second, of `lab run --vif rate=10Mb/s`
 STACKS = {"g1": "xpv", "g2": "linux"}
 RING = 256 * 4096  # most that a transmit ring holds
-BQL = "/sys/class/net/eth0/queues/tx-0/byte_queue_limits"
+SO_RCVBUFFORCE = 33
 
 
 def say(text):
@@ -43,7 +43,7 @@ class Sink:
         self.first = self.last = None
         self.sock = socket.socket(socket.AF_INET, kind)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
         self.sock.bind((address("dom0"), port))
         if kind == socket.SOCK_STREAM:
             self.sock.listen()
@@ -98,24 +98,6 @@ def round_trips(name, seconds):
     return sorted(times + [max(10000.0, *times)] * (count - len(times)))
 
 
-SAMPLE = f"""
-for turn in $(seq 20); do
-  echo "inflight $(cat {BQL}/inflight) limit $(cat {BQL}/limit)"
-  ss -Htmin dst {{to}}:5400
-done
-"""
-
-
-def samples(name):
-    """What the socket and the device have in hand, twenty times: lists of numbers."""
-    text = guest(name, SAMPLE.format(to=address("dom0")), 120)
-
-    def numbers(pattern):
-        return [int(found) for found in re.findall(pattern, text)]
-    return {"inflight": numbers(r"inflight (\d+)"), "limit": numbers(r"limit (\d+)"),
-            "charged": numbers(r"skmem:\(.*?,t(\d+)"), "notsent": numbers(r"notsent:(\d+)")}
-
-
 def waits(name, flow, seconds):
     """Round trips beside a flow. A queue of one is under fq: who waits in the device does
     so in front of it."""
@@ -154,7 +136,7 @@ def figures(rounds, seconds, prefix):
 # ---- tests ---------------------------------------------------------------------------
 
 def table(rows):
-    say(f"{'milliseconds, 50th and 99th of 100 echoes beside':50} {'ours':>15} {'Linux':>15}")
+    say(f"{'milliseconds, 50th and 99th of 60 echoes beside':50} {'ours':>15} {'Linux':>15}")
     for flow, what in FLOWS.items():
         cells = [f"{percentile(rows[name][flow], .5):7.1f} {percentile(rows[name][flow], .99):7.1f}"
                  for name in STACKS]
@@ -164,7 +146,7 @@ def table(rows):
 def beside(names):
     """An echo beside a flow: nothing like several times what it is with Linux's frontend,
     and not behind a whole ring."""
-    rows = {name: {flow: waits(name, flow, 5) for flow in FLOWS} for name in names}
+    rows = {name: {flow: waits(name, flow, 3) for flow in FLOWS} for name in names}
     table(rows)
     for flow in FLOWS:
         ours, theirs = (percentile(rows[name][flow], .5) for name in names)
@@ -175,18 +157,18 @@ def beside(names):
 def tcp_small_queues(names):
     """The socket is charged for what is in the device, and that is little."""
     for name in names:
-        with Bulk(name, "tcp"):
-            time.sleep(1)
-            seen = samples(name)
-        ours = name == names[0]
-        say(f"{STACKS[name]}, of 20 looks half and most: " + ", ".join(
-            f"{what} {percentile(values, .5)} {max(values)}" for what, values in seen.items() if values))
-        if ours:
-            check(seen["charged"], "ss shows no socket's memory")
-            check(percentile(seen["charged"], .5) > 0, "TCP is not charged for what is in the device")
-            check(percentile(seen["charged"], .5) < RING / 2, "TCP has half a ring in the device")
-            check(percentile(seen["inflight"], .5) > 0, "BQL counts nothing")
-            check(max(seen["inflight"]) < RING / 2, f"BQL lets {max(seen['inflight'])} bytes in")
+        sink = Sink(socket.SOCK_STREAM, 5407)
+        was = sent(name, "tcp", address("dom0"), 5407, 32768, 100000, "seconds=8")
+        say(f"{STACKS[name]}: {was}")
+        check(sink.bytes > RATE, f"{sink.bytes} bytes arrived")
+        if name != names[0]:
+            continue
+        looks = was["looks"]
+        check(looks > 20, f"{looks} looks")
+        check(was["charged"] > looks / 2, "TCP is not charged for what is in the device")
+        check(was["mean_charged"] < RING / 2, "TCP has half a ring in the device")
+        check(was["device"] > looks / 2, "BQL counts nothing")
+        check(was["most_device"] < RING / 2, f"BQL lets {was['most_device']} bytes in")
 
 
 def small_sndbuf(name):
@@ -217,7 +199,7 @@ def pacing(name):
         if qdisc:
             guest(name, "modprobe sch_fq; tc qdisc replace dev eth0 root fq")
         sink = Sink(socket.SOCK_STREAM, 5405 + number)
-        was = sent(name, "tcp", address("dom0"), 5405 + number, 16384, 80, f"pace={pace:.0f}",
+        was = sent(name, "tcp", address("dom0"), 5405 + number, 16384, 40, f"pace={pace:.0f}",
                    "seconds=60")
         wait_for("all bytes arrive", lambda: sink.bytes == was["sent"], 60)
         speed = sink.bytes / (sink.last - sink.first)
@@ -237,7 +219,7 @@ def main():
         report.test(f"{name}: is on line", online, name)
     report.test("TCP small queues, BQL", tcp_small_queues, names)
     report.test("an echo beside a flow", beside, names)
-    for name in names:
+    for name in names:  # Linux's, too: what it does is what a test may ask for
         report.test(f"{name}: a small SO_SNDBUF", small_sndbuf, name)
         report.test(f"{name}: MSG_ZEROCOPY completions", zerocopy, name)
         report.test(f"{name}: SO_MAX_PACING_RATE", pacing, name)

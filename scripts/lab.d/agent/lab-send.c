@@ -4,7 +4,9 @@
  *
  * Sends COUNT pieces of SIZE bytes and says how that went, as `name=value` words:
  * sent (bytes), waits (a send found the socket full), most (largest SIOCOUTQ),
- * asked, done and copied (MSG_ZEROCOPY: sends, completions, those that copied).
+ * asked, done and copied (MSG_ZEROCOPY: sends, completions, those that copied), and
+ * of a look every 20 ms: looks, charged and device (how often the socket was charged
+ * for packets, and eth0's first queue had some by BQL), mean_ and most_ of both.
  *
  *	sndbuf=BYTES     SO_SNDBUF as the caller means it, forced
  *	zerocopy=1       MSG_ZEROCOPY, and wait for the completions
@@ -16,6 +18,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/errqueue.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <poll.h>
@@ -32,6 +35,27 @@
 
 static long long asked, done, copied;
 static double deadline;
+
+/* Bytes, looked at now and then. */
+static struct figure {
+	const char *name;
+	long long looks, nonzero, sum, most;
+} charged = { .name = "charged" }, device = { .name = "device" };
+
+static void look(struct figure *f, long long value)
+{
+	f->looks++;
+	f->nonzero += value > 0;
+	f->sum += value;
+	if (value > f->most)
+		f->most = value;
+}
+
+static void tell(const struct figure *f)
+{
+	printf(" %s=%lld mean_%s=%lld most_%s=%lld", f->name, f->nonzero, f->name,
+	       f->looks ? f->sum / f->looks : 0, f->name, f->most);
+}
 
 static double now(void)
 {
@@ -51,6 +75,27 @@ static void set(int s, int level, int option, int value, const char *what)
 {
 	if (setsockopt(s, level, option, &value, sizeof(value)))
 		die(what);
+}
+
+static void look_at(int s)
+{
+	static double next;
+	unsigned int memory[SK_MEMINFO_VARS];
+	socklen_t length = sizeof(memory);
+	char text[32];
+	FILE *bql;
+
+	if (now() < next)
+		return;
+	next = now() + 0.02;
+	if (!getsockopt(s, SOL_SOCKET, SO_MEMINFO, memory, &length))
+		look(&charged, memory[SK_MEMINFO_WMEM_ALLOC]);
+	bql = fopen("/sys/class/net/eth0/queues/tx-0/byte_queue_limits/inflight", "r");
+	if (!bql)
+		return;
+	if (fgets(text, sizeof(text), bql))
+		look(&device, atoll(text));
+	fclose(bql);
 }
 
 /* Completions that are there. */
@@ -166,6 +211,7 @@ int main(int argc, char **argv)
 		if (now() > deadline)
 			break;
 		reap(s);
+		look_at(s);
 		if (gap)
 			usleep(gap);
 	}
@@ -173,7 +219,10 @@ int main(int argc, char **argv)
 		take_down(s, down);
 	while (done < asked && wait_for(s, 0))
 		;
-	printf("sent=%lld waits=%lld most=%lld asked=%lld done=%lld copied=%lld\n", sent, waits, most,
-	       asked, done, copied);
+	printf("sent=%lld waits=%lld most=%lld asked=%lld done=%lld copied=%lld looks=%lld", sent,
+	       waits, most, asked, done, copied, charged.looks);
+	tell(&charged);
+	tell(&device);
+	printf("\n");
 	return 0;
 }
