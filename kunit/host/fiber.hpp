@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace xpv::host {
@@ -39,9 +40,9 @@ public:
 
     // Begin anew: resume() will call entry, which must never return.
     void start(void (*entry)()) {
-        auto top = reinterpret_cast<uintptr_t>(stack_.data() + size) & ~uintptr_t{15};
-        auto* frame = reinterpret_cast<void**>(top) - 9;
-        for (int i = 0; i < 9; ++i)
+        const uintptr_t top = end();
+        auto* frame = reinterpret_cast<void**>(top) - 8; // entry begins as though called
+        for (int i = 0; i < 8; ++i)
             frame[i] = nullptr;
         frame[6] = reinterpret_cast<void*>(entry); // above the six saved registers
         here_ = frame;
@@ -49,8 +50,22 @@ public:
     void resume() { xpv_fiber_switch(&caller_, here_); }
     void pause() { xpv_fiber_switch(&here_, caller_); }
 
+    // All that a paused fiber's code will go on with, but for memory: its registers and
+    // live frames, to be hashed. In wiped stacks the same run leaves the same bytes.
+    const uint64_t* live() const { return static_cast<const uint64_t*>(here_); }
+    size_t live_words() const {
+        return (end() - reinterpret_cast<uintptr_t>(here_)) / sizeof(uint64_t);
+    }
+    void wipe() { memset(stack_.data() + size - wiped, 0, wiped); }
+
 private:
     static constexpr size_t size = 32 * 1024;
+    static constexpr size_t wiped = 4 * 1024; // more than programs use
+
+    uintptr_t end() const {
+        return reinterpret_cast<uintptr_t>(stack_.data() + size) & ~uintptr_t{15};
+    }
+
     std::vector<char> stack_;
     void* here_ = nullptr;
     void* caller_ = nullptr;
