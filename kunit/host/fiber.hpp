@@ -2,6 +2,7 @@
 // Stacks that take turns in one thread, switched in a few instructions (x86-64).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -47,7 +48,10 @@ public:
         frame[6] = reinterpret_cast<void*>(entry); // above the six saved registers
         here_ = frame;
     }
-    void resume() { xpv_fiber_switch(&caller_, here_); }
+    void resume() {
+        xpv_fiber_switch(&caller_, here_);
+        deepest_ = here_ < deepest_ ? here_ : deepest_;
+    }
     void pause() { xpv_fiber_switch(&here_, caller_); }
 
     // All that a paused fiber's code will go on with, but for memory: its registers and
@@ -56,11 +60,15 @@ public:
     size_t live_words() const {
         return (end() - reinterpret_cast<uintptr_t>(here_)) / sizeof(uint64_t);
     }
-    void wipe() { memset(stack_.data() + size - wiped, 0, wiped); }
+    void wipe() {
+        const auto used = static_cast<size_t>(stack_.data() + size - static_cast<char*>(deepest_));
+        const size_t all = std::min(used + beyond, size);
+        memset(stack_.data() + size - all, 0, all);
+    }
 
 private:
     static constexpr size_t size = 32 * 1024;
-    static constexpr size_t wiped = 4 * 1024; // more than programs use
+    static constexpr size_t beyond = 512; // what is called between two pauses uses less
 
     uintptr_t end() const {
         return reinterpret_cast<uintptr_t>(stack_.data() + size) & ~uintptr_t{15};
@@ -68,6 +76,7 @@ private:
 
     std::vector<char> stack_;
     void* here_ = nullptr;
+    void* deepest_ = stack_.data() + size; // where it ever paused
     void* caller_ = nullptr;
 };
 

@@ -27,14 +27,15 @@ std::vector<Scenario> scenarios() {
         scenario<Receive>("receive-budget", 3, {3, 1, 1, false, false}),
         scenario<Receive>("receive-deferred", 3, {2, 4, 1, true, false}),
         scenario<Receive>("receive-busy", 3, {2, 4, 1, false, true}),
-        // split, filled, packets, senders, limit, others, netpoll
-        scenario<Transmit>("transmit-shared", 3, {false, 5, 3, 1, 0, 1, false}),
-        scenario<Transmit>("transmit-split", 3, {true, 5, 3, 1, 0, 1, false}),
-        scenario<Transmit>("transmit-two-senders", 3, {false, 5, 2, 2, 0, 0, false}),
-        scenario<Transmit>("transmit-netpoll", 3, {false, 5, 3, 1, 0, 1, true}),
-        scenario<Transmit>("transmit-limit", 3, {false, 0, 3, 1, 2, 1, false}),
-        scenario<Transmit>("transmit-limit-split", 3, {true, 0, 3, 1, 2, 1, false}),
-        scenario<Transmit>("transmit-limit-full", 3, {false, 5, 2, 2, 7, 0, false}),
+        // split, filled, wake_at, packets, senders, limit, others, netpoll
+        scenario<Transmit>("transmit-shared", 2, {false, 3, 2, 2, 1, 0, 1, false}),
+        scenario<Transmit>("transmit-shared-alone", 3, {false, 3, 2, 2, 1, 0, 0, false}),
+        scenario<Transmit>("transmit-split", 2, {true, 3, 2, 2, 1, 0, 1, false}),
+        scenario<Transmit>("transmit-two-senders", 3, {false, 3, 2, 1, 2, 0, 0, false}),
+        scenario<Transmit>("transmit-netpoll", 2, {false, 3, 2, 2, 1, 0, 1, true}),
+        scenario<Transmit>("transmit-limit", 3, {false, 0, 2, 3, 1, 2, 0, false}),
+        scenario<Transmit>("transmit-limit-split", 3, {true, 0, 2, 3, 1, 2, 0, false}),
+        scenario<Transmit>("transmit-limit-moved", 2, {false, 2, 1, 1, 2, 1, 0, false}),
     };
 }
 

@@ -97,9 +97,8 @@ struct Kernel {
     template <class Came> void interrupts(uint32_t number, Came came) {
         xpv_evtchn& channel = channels[number];
         for (;;) {
-            world().wait(
-                [&channel] { return channel.bound && channel.pending && !channel.masked; },
-                "event");
+            world().wait([&channel] { return channel.bound && channel.pending && !channel.masked; },
+                         "event");
             rcu.enter();
             channel.pending = false;
             channel.masked = channel.running = true;
@@ -304,7 +303,7 @@ private:
 
 // ---- rings --------------------------------------------------------------------------
 
-constexpr uint32_t slots = 8;
+constexpr uint32_t slots = 4;
 
 // As in xen/io/ring.h, but small.
 struct Sring {
@@ -334,8 +333,8 @@ template <class Ring> bool publish(Ring& ring) {
 
 // ---- core/kapi.h --------------------------------------------------------------------
 
-inline int xpv_evtchn_offer(xpv_xenbus* bus, const char*, xpv_evtchn_handler handler,
-                            void* context, xpv_evtchn** channel, uint32_t* port) {
+inline int xpv_evtchn_offer(xpv_xenbus* bus, const char*, xpv_evtchn_handler handler, void* context,
+                            xpv_evtchn** channel, uint32_t* port) {
     xpv::host::Kernel& kernel = xpv::host::Kernel::of(bus);
     *port = kernel.channels[0].bound ? 1 : 0;
     *channel = &kernel.channels[*port];

@@ -37,9 +37,8 @@ struct Receive {
         (void)gate.offer(kernel.bus(), "rx", this, 1, events, spurious);
 
         w.thread("backend", [this] { backend(); });
-        w.thread("interrupt", [this] {
-            kernel.interrupts(0, [this](auto&) { announced = shared.rsp_prod; });
-        });
+        w.thread("interrupt",
+                 [this] { kernel.interrupts(0, [this](auto&) { announced = shared.rsp_prod; }); });
         w.thread("cpu0", [this] {
             for (;;)
                 napi.softirq(0);

@@ -13,6 +13,7 @@ struct Transmit {
     struct Shape {
         bool split;
         uint32_t filled;  // slots in flight at the start
+        uint32_t wake_at; // free slots
         uint32_t packets; // of each sender
         uint32_t senders;
         uint32_t limit; // packets in flight that a sender waits at; 0: none
@@ -23,7 +24,7 @@ struct Transmit {
     explicit Transmit(const Shape& shape_in) : shape{shape_in} {}
 
     void setup(World& w) {
-        tx.attach(shared, shape.filled);
+        tx.attach(shared, shape.filled, shape.wake_at);
         backend.attach(shared);
         napi.add(kernel, this, poll, 4);
         kernel.scene = this;
@@ -36,12 +37,12 @@ struct Transmit {
         const uint32_t channel = shape.split;
         for (uint32_t i = 0; i < shape.senders; ++i)
             w.thread(i == 0 ? "sender" : "sender2", [this] { sender(); });
-        w.thread("backend", [this, channel] {
-            backend.run(kernel, channel, [] { return false; });
-        });
+        w.thread("backend",
+                 [this, channel] { backend.run(kernel, channel, [] { return false; }); });
         w.thread("interrupt", [this, channel] {
             kernel.interrupts(channel, [this](auto&) {
-                announced = tx.waits() ? shared.rsp_prod : tx.answered();
+                const bool reached = static_cast<int32_t>(shared.rsp_prod - shared.rsp_event) >= 0;
+                announced = tx.waits() && reached ? shared.rsp_event : tx.answered();
             });
         });
         w.thread("cpu0", [this] {
@@ -78,7 +79,7 @@ struct Transmit {
                 txq.lock();
             }
             const bool at_limit = shape.limit != 0 && tx.held() + 1 >= shape.limit;
-            if (tx.send(channel(), at_limit))
+            if (tx.send(channel(), shape.limit != 0, at_limit))
                 txq.stop();
             txq.unlock();
             kernel.rcu.leave();
@@ -91,24 +92,24 @@ struct Transmit {
         return static_cast<Transmit*>(owner)->poll_queue(cpu, budget);
     }
     int poll_queue(int cpu, int budget) {
-        const uint32_t event = gate().stop(false);
-        if (shape.limit != 0 ? tx.due() : tx.due_if_stopped()) {
-            if (budget > 0)
-                txq.lock();
-            if (budget > 0 || txq.try_lock()) {
-                if (tx.poll(found))
-                    txq.wake();
-                txq.unlock();
-            }
-        }
+        const uint32_t event = gate().stop(false); // before the ring is looked at
+        if (tx.due() || (shape.split && gate().owes_eoi()))
+            poll_tx(budget);
         if (budget == 0)
             return 0;
-        const bool worked = found;
-        found = false;
-        (void)credit.stop(gate(), channel(), worked);
+        (void)credit.stop(gate(), channel(), tx.take_found());
         if (napi.complete_done(cpu, 0))
             credit.done(gate(), 1, event);
         return 0;
+    }
+    void poll_tx(int budget) {
+        if (budget > 0)
+            txq.lock();
+        else if (!txq.try_lock())
+            return;
+        if (tx.poll())
+            txq.wake();
+        txq.unlock();
     }
     void on_eoi(uint32_t, bool nothing) {
         if (static_cast<int32_t>(tx.answered() - announced) < 0)
@@ -147,9 +148,8 @@ struct Transmit {
     EventGate<Transmit> gates[2]; // receive or both, transmit
     uint64_t events = 0;
     uint64_t spurious = 0;
-    uint32_t announced = 0; // responses that the last event, asked for, was about
+    uint32_t announced = 0; // the response that the last event was asked for
     uint32_t finished = 0;
-    bool found = false;
     Credit<Transmit> credit;
 };
 

@@ -10,94 +10,113 @@ namespace xpv::host {
 
 class TxModel {
 public:
-    static constexpr uint32_t keep_free = 2; // fewer, and the queue stops
-    static constexpr uint32_t wake_at = slots / 2;
+    static constexpr uint32_t keep_free = 1; // fewer, and the queue stops
 
-    // The backend takes what lies there from the start: requests of somebody else.
-    void attach(Sring& shared, uint32_t filled) {
+    // filled: requests in flight from the start, which nobody owns. wake_at: free slots that
+    // a stopped queue waits for.
+    void attach(Sring& shared, uint32_t filled, uint32_t wake_at) {
+        wake_at_ = wake_at;
         ring_.attach(&shared, sizeof(shared));
         for (uint32_t i = 0; i < filled; ++i)
             ring_.put(i);
         (void)ring_.publish();
-        held_ = filled;
     }
 
-    // One packet of one slot, of a sender who waits for it if he is at his limit. True:
-    // stop the queue.
-    bool send(xpv_evtchn& channel, bool at_limit) {
+    // One packet of one slot, which its owner counts until it is answered; at_limit: he may
+    // send no more until then. True: stop the queue.
+    bool send(xpv_evtchn& channel, bool owned, bool at_limit) {
         if (ring_.free() == 0)
             world().fail("a packet is sent into a full ring");
         ring_.put(0U);
-        store_once(&held_, held_ + 1);
+        if (owned)
+            store_once(&held_, own(held_) + 1);
         if (full())
             reap();
         const bool stop = full();
         if (publish(ring_))
             xpv_evtchn_notify(&channel);
-        const bool press = at_limit && !pressed_;
-        pressed_ = pressed_ || at_limit;
+        const bool first = at_limit && own(asked_) == 0;
+        if (at_limit) {
+            limit_at_ = ring_.request_index();
+            store_once(&asked_, 1U);
+        }
         if (stop && !wait_for_room())
             return true;
-        if (press || (stop && pressed_ && !makes(Fault::EventMoved)))
-            ask_for_senders();
+        if (first || (stop && own(asked_) != 0 && !makes(Fault::EventMoved)))
+            ask();
         return false;
     }
-    bool due() const { return load_once(&stopped_) != 0 || load_once(&held_) > 0; }
-    // A queue without owned packets: only its stop makes it due.
-    bool due_if_stopped() const { return load_once(&stopped_) != 0; }
-    // True: wake the queue. found: responses came.
-    bool poll(bool& found) {
-        found = reap() > 0 || found;
-        const bool wake = stopped_ != 0 && wait_for_room();
-        if (pressed_ && stopped_ == 0)
-            ask_for_senders();
+    bool due() const {
+        return load_once(&stopped_) != 0 || load_once(&asked_) != 0 || load_once(&held_) > 0;
+    }
+    // True: wake the queue.
+    bool poll() {
+        reap();
+        const bool wake = own(stopped_) != 0 && wait_for_room();
+        if (own(asked_) != 0 && own(stopped_) == 0)
+            ask();
         return wake;
     }
+    bool take_found() {
+        if (load_once(&found_) == 0)
+            return false;
+        store_once(&found_, 0U);
+        return true;
+    }
 
-    uint32_t told() const { return told_; }
+    // For conditions and monitors: no steps.
     uint32_t held() const { return held_; }
     uint32_t answered() const { return ring_.response_index(); }
-    bool waits() const { return stopped_ != 0 || pressed_; }
+    bool waits() const { return stopped_ != 0 || asked_ != 0; }
 
 private:
+    // A plain look of who holds the lock: what it stored itself, though others do not see it.
+    static uint32_t own(const uint32_t& word) { return *world().from(&word); }
     bool full() const { return ring_.free() < keep_free; }
     uint32_t reap() {
         const uint32_t count = ring_.pending().value();
         for (uint32_t i = 0; i < count; ++i)
             (void)ring_.take();
-        if (count > 0) {
-            store_once(&held_, held_ - count);
-            told_ += count;
-        }
+        if (count > 0)
+            store_once(&found_, 1U);
+        const uint32_t given = min(count, own(held_));
+        if (given > 0)
+            store_once(&held_, own(held_) - given);
         return count;
     }
     bool wait_for_room() {
         for (;;) {
-            if (ring_.free() >= wake_at) {
+            if (ring_.free() >= wake_at_) {
                 store_once(&stopped_, 0U);
                 return true;
             }
             if (!makes(Fault::StoppedAfterArm))
                 store_once(&stopped_, 1U);
-            if (!arm(ring_, wake_at - ring_.free())) {
-                store_once(&stopped_, 1U);
+            if (!arm(ring_, wake_at_ - ring_.free())) {
+                if (makes(Fault::StoppedAfterArm))
+                    store_once(&stopped_, 1U);
                 return false;
             }
             reap();
         }
     }
-    void ask_for_senders() {
-        while (held_ > 0)
-            if (!arm(ring_, ring_.in_flight() / 2 + 1) || reap() == 0)
-                break;
-        pressed_ = held_ > 0;
+    void ask() {
+        for (;;) {
+            const uint32_t left = limit_at_ - ring_.response_index();
+            const bool go_on = left - 1 < ring_.size();
+            store_once(&asked_, uint32_t{go_on});
+            if (!go_on || !arm(ring_, min(ring_.in_flight() / 2 + 1, left)) || reap() == 0)
+                return;
+        }
     }
 
     Front ring_;
+    uint32_t wake_at_ = 0;
     uint32_t stopped_ = 0;
-    uint32_t held_ = 0; // packets whose senders wait
-    uint32_t told_ = 0;
-    bool pressed_ = false;
+    uint32_t asked_ = 0; // an event is due for owners at their limits
+    uint32_t held_ = 0;  // packets that are owned
+    uint32_t limit_at_ = 0;
+    uint32_t found_ = 0; // responses since the last stop()
 };
 
 // A backend that answers one request at a time, and sleeps when there is none.
@@ -105,8 +124,7 @@ class Answering {
 public:
     void attach(Sring& shared) { (void)back_.attach(&shared, sizeof(shared)); }
     // Until stop(), if ever: what its thread does.
-    template <class Stop>
-    void run(Kernel& kernel, uint32_t channel, Stop stop) {
+    template <class Stop> void run(Kernel& kernel, uint32_t channel, Stop stop) {
         xpv_evtchn& ours = kernel.channels[channel];
         while (!stop()) {
             while (back_.pending().value() > 0 && !stop()) {

@@ -97,9 +97,7 @@ public:
         return line;
     }
     uint64_t hash() const {
-        uint64_t h = 1;
-        for (const uint64_t word : arena_)
-            h = mix(h, word);
+        uint64_t h = mix(1, arena_.data(), arena_.size());
         for (size_t i = 0; i < count_; ++i) {
             const Thread& t = threads_[i];
             h = mix(h, uint64_t{t.done} | uint64_t{t.mistaken} << 1 |
@@ -110,9 +108,7 @@ public:
             }
             if (t.done)
                 continue;
-            const uint64_t* const live = t.fiber.live();
-            for (size_t w = 0; w < t.fiber.live_words(); ++w)
-                h = mix(h, live[w]);
+            h = mix(h, t.fiber.live(), t.fiber.live_words());
         }
         return h;
     }
@@ -164,8 +160,7 @@ public:
             return address;
         if (self().stores.full())
             self().stores.drain_one();
-        return reinterpret_cast<T*>(
-            &self().stores.push({address, 0, sizeof(T), false}).value);
+        return reinterpret_cast<T*>(&self().stores.push({address, 0, sizeof(T), false}).value);
     }
 
 private:
