@@ -87,6 +87,7 @@ private:
         printf("%s", v.broken.empty() ? "" : v.story.c_str());
     }
     void must_break(const char* name, const Plays& plays, const char* how) {
+        std::string seen = "no scenario breaks";
         for (const auto& [scenario, play] : plays) {
             const Verdict v = play(limits_);
             if (!v.broken.empty() && v.broken.rfind(how, 0) == 0) {
@@ -94,8 +95,10 @@ private:
                 printf("%s", v.story.c_str());
                 return;
             }
+            if (!v.broken.empty())
+                seen = scenario + ", but otherwise: " + v.broken;
         }
-        report(false, name, "no scenario breaks as it must");
+        report(false, name, seen);
     }
     int no_such_name(const std::string& name) const {
         fprintf(stderr, "%s: no case's name begins with \"%s\"; there are", program_, name.c_str());

@@ -29,6 +29,7 @@ enum class Fault : uint8_t {
     NoSecondWait,        // step 2 without synchronize_net()
     DisableFirst,        // napi_disable() and the timer's end before the count is 0
     TimerFirst,          // the timer's end before napi_disable()
+    NotStarted,          // a new connection leaves the queue as the old one left it
     OneSharedBit,        // one poller's idleness pays for both
 };
 inline Fault fault = Fault::None;
@@ -80,7 +81,8 @@ namespace xpv::host {
 
 struct Kernel {
     Rcu rcu;
-    xpv_evtchn channels[2] = {};
+    xpv_evtchn channels[2] = {}; // each is used once
+    uint32_t made = 0;
     uint32_t kept = 0; // threads in a poll that the scheduler has not let go
     void* scene = nullptr;
     void (*on_eoi)(void* scene, uint32_t channel, bool spurious) = nullptr;
@@ -93,12 +95,11 @@ struct Kernel {
         world().locked("the peer notifies");
         channels[channel].pending = true;
     }
-    // The thread of a channel's interrupts. came(): one begins.
-    template <class Came> void interrupts(uint32_t number, Came came) {
-        xpv_evtchn& channel = channels[number];
+    // The thread of all interrupts. came(): one begins.
+    template <class Came> void interrupts(Came came) {
         for (;;) {
-            world().wait([&channel] { return channel.bound && channel.pending && !channel.masked; },
-                         "event");
+            world().wait([this] { return next() != nullptr; }, "event");
+            xpv_evtchn& channel = *next();
             rcu.enter();
             channel.pending = false;
             channel.masked = channel.running = true;
@@ -109,6 +110,12 @@ struct Kernel {
             channel.running = false;
             rcu.leave();
         }
+    }
+    xpv_evtchn* next() {
+        for (xpv_evtchn& channel : channels)
+            if (channel.bound && channel.pending && !channel.masked)
+                return &channel;
+        return nullptr;
     }
     void eoi(xpv_evtchn& channel, bool spurious) {
         world().locked(spurious ? "EOI, spurious" : "EOI");
@@ -336,7 +343,7 @@ template <class Ring> bool publish(Ring& ring) {
 inline int xpv_evtchn_offer(xpv_xenbus* bus, const char*, xpv_evtchn_handler handler, void* context,
                             xpv_evtchn** channel, uint32_t* port) {
     xpv::host::Kernel& kernel = xpv::host::Kernel::of(bus);
-    *port = kernel.channels[0].bound ? 1 : 0;
+    *port = kernel.made++;
     *channel = &kernel.channels[*port];
     **channel = xpv_evtchn{handler, context, &kernel, true, false, false, false, false, 0, 0, 0};
     return 0;

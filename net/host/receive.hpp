@@ -38,7 +38,7 @@ struct Receive {
 
         w.thread("backend", [this] { backend(); });
         w.thread("interrupt",
-                 [this] { kernel.interrupts(0, [this](auto&) { announced = shared.rsp_prod; }); });
+                 [this] { kernel.interrupts([this](auto&) { announced = shared.rsp_prod; }); });
         w.thread("cpu0", [this] {
             for (;;)
                 napi.softirq(0);

@@ -38,9 +38,9 @@ struct Transmit {
         for (uint32_t i = 0; i < shape.senders; ++i)
             w.thread(i == 0 ? "sender" : "sender2", [this] { sender(); });
         w.thread("backend",
-                 [this, channel] { backend.run(kernel, channel, [] { return false; }); });
-        w.thread("interrupt", [this, channel] {
-            kernel.interrupts(channel, [this](auto&) {
+                 [this, channel] { backend.run(kernel, channel, 1, [] { return false; }); });
+        w.thread("interrupt", [this] {
+            kernel.interrupts([this](auto&) {
                 const bool reached = static_cast<int32_t>(shared.rsp_prod - shared.rsp_event) >= 0;
                 announced = tx.waits() && reached ? shared.rsp_event : tx.answered();
             });
@@ -92,12 +92,14 @@ struct Transmit {
         return static_cast<Transmit*>(owner)->poll_queue(cpu, budget);
     }
     int poll_queue(int cpu, int budget) {
-        const uint32_t event = gate().stop(false); // before the ring is looked at
+        uint32_t event = gate().stop(false); // before the ring is looked at
         if (tx.due() || (shape.split && gate().owes_eoi()))
             poll_tx(budget);
         if (budget == 0)
             return 0;
-        (void)credit.stop(gate(), channel(), tx.take_found());
+        const uint32_t late = credit.stop(gate(), channel(), tx.take_found());
+        if (makes(Fault::ArmBeforeStop))
+            event = late;
         if (napi.complete_done(cpu, 0))
             credit.done(gate(), 1, event);
         return 0;

@@ -66,6 +66,7 @@ public:
 
     // For conditions and monitors: no steps.
     uint32_t held() const { return held_; }
+    const uint32_t& held_word() const { return held_; }
     uint32_t answered() const { return ring_.response_index(); }
     bool waits() const { return stopped_ != 0 || asked_ != 0; }
 
@@ -119,17 +120,22 @@ private:
     uint32_t found_ = 0; // responses since the last stop()
 };
 
-// A backend that answers one request at a time, and sleeps when there is none.
+// A backend that answers up to a batch of requests at a time, and sleeps when there is none.
 class Answering {
 public:
     void attach(Sring& shared) { (void)back_.attach(&shared, sizeof(shared)); }
     // Until stop(), if ever: what its thread does.
-    template <class Stop> void run(Kernel& kernel, uint32_t channel, Stop stop) {
+    template <class Stop> void run(Kernel& kernel, uint32_t channel, uint32_t batch, Stop stop) {
         xpv_evtchn& ours = kernel.channels[channel];
         while (!stop()) {
-            while (back_.pending().value() > 0 && !stop()) {
-                (void)back_.take();
-                back_.put(0U);
+            for (;;) {
+                const uint32_t count = min(back_.pending().value(), batch);
+                if (count == 0 || stop())
+                    break;
+                for (uint32_t i = 0; i < count; ++i) {
+                    (void)back_.take();
+                    back_.put(0U);
+                }
                 if (publish(back_))
                     kernel.ring(channel);
             }
@@ -139,7 +145,6 @@ public:
             ours.peer_pending = false;
         }
     }
-    uint32_t answered() const { return back_.response_index(); }
 
 private:
     Back back_;
