@@ -96,6 +96,10 @@ fuzz:        ## libFuzzer targets
 	@scripts/fuzz
 .PHONY: fuzz
 
+net-interleave:        ## every schedule of rings, events and pollers, up to a bound
+	@scripts/net-interleave
+.PHONY: net-interleave
+
 pvlock-interleave:        ## every schedule of the PV lock's real code, up to a bound
 	@scripts/pvlock-interleave
 .PHONY: pvlock-interleave

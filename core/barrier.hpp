@@ -12,45 +12,53 @@ namespace xpv {
 #error "barriers are written for x86"
 #endif
 
-inline void mb() noexcept { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+// Between any two steps of this file another CPU, or the other domain, may do anything,
+// and what a CPU stores reaches the others late, but in order. A program that runs every
+// order of such steps says here what happens; for everybody else nothing does.
+#ifndef XPV_STEP
+#define XPV_STEP() static_cast<void>(0)   // before each load and store
+#define XPV_LOCKED() static_cast<void>(0) // before each locked instruction
+#define XPV_FENCE() static_cast<void>(0)  // in mb()
+#define XPV_FROM(address) (address)       // where a load of this address finds its value
+#define XPV_TO(address) (address)         // where a store to it goes
+#endif
+
+inline void mb() noexcept {
+    XPV_FENCE();
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
 inline void rmb() noexcept { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
 inline void wmb() noexcept { __atomic_thread_fence(__ATOMIC_RELEASE); }
-
-// Between any two steps of this file another CPU, or the other domain, may do anything:
-// a program that runs every order of such steps defines this, everybody else nothing.
-#ifndef XPV_STEP
-#define XPV_STEP() static_cast<void>(0)
-#endif
 
 // One load or store of one word, never split, repeated or invented.
 template <class T> T load_once(const T* address) noexcept {
     static_assert(sizeof(T) <= sizeof(uint64_t));
     XPV_STEP();
-    return *static_cast<const volatile T*>(address);
+    return *static_cast<const volatile T*>(XPV_FROM(address));
 }
 
 template <class T> void store_once(T* address, T value) noexcept {
     static_assert(sizeof(T) <= sizeof(uint64_t));
     XPV_STEP();
-    *static_cast<volatile T*>(address) = value;
+    *static_cast<volatile T*>(XPV_TO(address)) = value;
 }
 
 // The same between CPUs of our own, ordered with everything around them.
 template <class T> T atomic_load(const T* address) noexcept {
     XPV_STEP();
-    return __atomic_load_n(address, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(XPV_FROM(address), __ATOMIC_SEQ_CST);
 }
 template <class T> void atomic_store(T* address, T value) noexcept {
-    XPV_STEP();
+    XPV_LOCKED();
     __atomic_store_n(address, value, __ATOMIC_SEQ_CST);
 }
 template <class T> T atomic_exchange(T* address, T value) noexcept {
-    XPV_STEP();
+    XPV_LOCKED();
     return __atomic_exchange_n(address, value, __ATOMIC_SEQ_CST);
 }
 // False: *address was not expected, which then holds what it is.
 template <class T> bool atomic_cas(T* address, T& expected, T desired) noexcept {
-    XPV_STEP();
+    XPV_LOCKED();
     return __atomic_compare_exchange_n(address, &expected, desired, false, __ATOMIC_SEQ_CST,
                                        __ATOMIC_SEQ_CST);
 }

@@ -5,118 +5,11 @@
 // again. The same search must find every fault of policy.hpp.
 //
 // usage: pvlock-interleave [--states N] [--story] [NAME...]     KTAP; exit status 0: all passed
-#include <cstdio>
-#include <cstdlib>
-#include <ctime>
-#include <unordered_set>
-
+#include "kunit/host/cases.hpp"
 #include "pvlock/host/policy.hpp"
 
 namespace xpv::host {
 namespace {
-
-using Move = World::Move;
-
-uint64_t states_max = 4'000'000;
-bool storytelling; // --story: the moves of a run that breaks
-
-struct Verdict {
-    std::string broken; // what went wrong; empty: nothing can
-    uint64_t states = 0;
-    uint64_t runs = 0;
-    size_t depth = 0;
-    bool complete = true; // all states within the bound were seen
-    std::string story;    // the moves of the run that broke
-};
-
-// One move of a run, for people.
-std::string tell(World& world, World::Choice choice) {
-    static const char* const moves[] = {"step", "drain", "interrupt", "spurious"};
-    char line[160];
-    const Machine& m = world.machine(choice.cpu);
-    snprintf(line, sizeof(line), "# cpu%d %-9s locks %016llx %016llx state %u pending %d%s%s\n",
-             choice.cpu, moves[static_cast<int>(choice.move)],
-             static_cast<unsigned long long>(world.lock(0)),
-             static_cast<unsigned long long>(world.lock(1)),
-             world.percpu(choice.cpu).nodes[0].state, m.pending, m.polling ? " polling" : "",
-             m.pausing ? " pausing" : "");
-    return line;
-}
-
-// All runs of a world with at most `bound` preemptions: moves to another CPU, or
-// accidents, while the last CPU could have gone on. Stops at the first that breaks.
-Verdict search(World& world, int bound) {
-    struct Point {
-        uint8_t taken;
-        uint8_t count;
-    };
-    Verdict verdict;
-    std::unordered_set<uint64_t> seen;
-    seen.reserve(1 << 20);
-    std::vector<Point> path;
-    World::Choice options[16];
-    for (;;) {
-        ++verdict.runs;
-        world.reset();
-        size_t at = 0;
-        int left = bound;
-        int last = -1;
-        verdict.story.clear();
-        while (!world.finished()) {
-            bool progress;
-            const int all = world.choices(options, progress);
-            if (!progress) {
-                world.fail("deadlock: every CPU waits");
-                break;
-            }
-            // The last CPU's own step comes first; without preemptions left, alone.
-            int count = all;
-            for (int i = 0; i < all; ++i)
-                if (options[i].move == Move::Step && options[i].cpu == last) {
-                    std::swap(options[0], options[i]);
-                    count = left > 0 ? all : 1;
-                }
-            const bool going = options[0].move == Move::Step && options[0].cpu == last;
-            if (at == path.size()) {
-                const auto more = static_cast<uint64_t>(left) * 8 + static_cast<uint64_t>(last + 1);
-                if (!seen.insert(World::mix(world.hash(), more)).second)
-                    break;
-                path.push_back({0, static_cast<uint8_t>(count)});
-            }
-            const World::Choice choice = options[path[at].taken];
-            if (going && path[at].taken != 0)
-                --left;
-            if (choice.move == Move::Step)
-                last = choice.cpu;
-            ++at;
-            world.make(choice);
-            if (storytelling)
-                verdict.story += tell(world, choice);
-            if (!world.broken().empty())
-                break;
-            if (at > 5000) {
-                world.fail("no end in 5,000 steps");
-                break;
-            }
-        }
-        verdict.depth = std::max(verdict.depth, at);
-        if (!world.broken().empty()) {
-            verdict.broken = world.broken();
-            break;
-        }
-        if (seen.size() >= states_max) {
-            verdict.complete = false;
-            break;
-        }
-        while (!path.empty() && path.back().taken + 1 == path.back().count)
-            path.pop_back();
-        if (path.empty())
-            break;
-        ++path.back().taken;
-    }
-    verdict.states = seen.size();
-    return verdict;
-}
 
 // ---- programs -------------------------------------------------------------
 
@@ -211,14 +104,6 @@ template <class Hv> void interrupted(World& w) {
 
 // ---- the list -------------------------------------------------------------
 
-int passed, failed;
-
-void report(bool good, const char* name, const char* detail) {
-    good ? ++passed : ++failed;
-    printf("%s %d %s # %s\n", good ? "ok" : "not ok", passed + failed, name, detail);
-    fflush(stdout);
-}
-
 struct Scenario {
     const char* name;
     int cpus;
@@ -228,7 +113,7 @@ struct Scenario {
     enum Kind { Turns, Frees, TwoLocks, LateCall, Interrupted } kind;
 };
 
-template <class Faults> Verdict play(const Scenario& s) {
+template <class Faults> Verdict play(const Scenario& s, const Limits& limits) {
     using Hv = Policy<Faults>;
     World world(s.cpus, s.knobs);
     switch (s.kind) {
@@ -248,7 +133,7 @@ template <class Faults> Verdict play(const Scenario& s) {
         interrupted<Hv>(world);
         break;
     }
-    return search(world, s.bound);
+    return search(world, s.bound, limits);
 }
 
 constexpr Knobs knobs(uint32_t spin, uint32_t yields, uint32_t turns, int spurious = 0,
@@ -278,114 +163,39 @@ const Scenario scenarios[] = {
     {"interrupted-spinner", 3, 3, knobs(1, 0, 1), 1, Scenario::Interrupted},
 };
 
-// A sound lock: nothing may break.
-void hold(const Scenario& s) {
-    const clock_t start = clock();
-    const Verdict v = play<Sound>(s);
-    char detail[200];
-    snprintf(detail, sizeof(detail), "%s%llu states, %llu runs, depth %zu, %.1f s%s",
-             v.broken.empty() ? "" : (v.broken + "; ").c_str(),
-             static_cast<unsigned long long>(v.states), static_cast<unsigned long long>(v.runs),
-             v.depth, static_cast<double>(clock() - start) / CLOCKS_PER_SEC,
-             v.complete ? "" : ", not all");
-    report(v.broken.empty() && v.complete, s.name, detail);
-    printf("%s", v.broken.empty() ? "" : v.story.c_str());
-}
-
 // A fault counts as caught when one of the scenarios breaks.
-template <class Faults> void must_break(const char* name) {
-    for (const Scenario& s : scenarios) {
-        const Verdict v = play<Faults>(s);
-        if (!v.broken.empty()) {
-            report(true, name, (std::string(s.name) + ": " + v.broken).c_str());
-            return;
-        }
-    }
-    report(false, name, "no scenario breaks");
+template <class Faults> Cases::Plays all_with() {
+    Cases::Plays plays;
+    for (const Scenario& s : scenarios)
+        plays.emplace_back(s.name, [&s](const Limits& limits) { return play<Faults>(s, limits); });
+    return plays;
 }
 
 struct Fault {
     const char* name;
-    void (*must_break)(const char* name);
+    Cases::Plays (*plays)();
 };
 const Fault faults[] = {
-    {"caught-check-before-clear", must_break<CheckBeforeClear>},
-    {"caught-missing-barrier", must_break<MissingBarrier>},
-    {"caught-kick-before-release", must_break<KickBeforeRelease>},
-    {"caught-no-repend", must_break<NoRepend>},
-    {"caught-release-in-two", must_break<ReleaseInTwo>},
-    {"caught-touch-after-release", must_break<TouchAfterRelease>},
-    {"caught-leave-blindly", must_break<LeaveBlindly>},
-    {"caught-join-silently", must_break<JoinSilently>},
-    {"caught-trust-calls", must_break<TrustCalls>},
-    {"caught-endless-turn", must_break<EndlessTurn>},
-    {"caught-no-kick", must_break<NoKick>},
+    {"caught-check-before-clear", all_with<CheckBeforeClear>},
+    {"caught-missing-barrier", all_with<MissingBarrier>},
+    {"caught-kick-before-release", all_with<KickBeforeRelease>},
+    {"caught-no-repend", all_with<NoRepend>},
+    {"caught-release-in-two", all_with<ReleaseInTwo>},
+    {"caught-touch-after-release", all_with<TouchAfterRelease>},
+    {"caught-leave-blindly", all_with<LeaveBlindly>},
+    {"caught-join-silently", all_with<JoinSilently>},
+    {"caught-trust-calls", all_with<TrustCalls>},
+    {"caught-endless-turn", all_with<EndlessTurn>},
+    {"caught-no-kick", all_with<NoKick>},
 };
 
-// A whole number of an option, or the end of the program.
-uint64_t number(const char* option, const char* text, uint64_t least, uint64_t most) {
-    char* end = nullptr;
-    const uint64_t value = text != nullptr ? strtoull(text, &end, 10) : 0;
-    if (text == nullptr || *text < '0' || *text > '9' || *end != 0 || value < least ||
-        value > most) {
-        fprintf(stderr, "pvlock-interleave: %s: \"%s\" is not a number from %llu to %llu\n", option,
-                text != nullptr ? text : "", static_cast<unsigned long long>(least),
-                static_cast<unsigned long long>(most));
-        exit(2);
-    }
-    return value;
-}
-
 int run(int argc, char** argv) {
-    std::vector<std::string> names; // beginnings of those that are asked for; none: all
-    for (int i = 1; i < argc; ++i) {
-        if (!strcmp(argv[i], "--states")) {
-            states_max = number(argv[i], argv[i + 1], 1, 1'000'000'000);
-            ++i;
-        } else if (!strcmp(argv[i], "--story")) {
-            storytelling = true;
-        } else {
-            names.emplace_back(argv[i]);
-        }
-    }
-    std::vector<bool> used(names.size());
-    const auto wanted = [&](const std::string& name) {
-        bool any = names.empty();
-        for (size_t i = 0; i < names.size(); ++i) {
-            if (name.rfind(names[i], 0) == 0)
-                any = used[i] = true;
-        }
-        return any;
-    };
-    std::vector<const Scenario*> sound;
-    std::vector<const Fault*> broken;
-    for (const Scenario& s : scenarios) {
-        if (wanted(s.name))
-            sound.push_back(&s);
-    }
-    for (const Fault& fault : faults) {
-        if (wanted(fault.name))
-            broken.push_back(&fault);
-    }
-    for (size_t i = 0; i < names.size(); ++i) {
-        if (used[i])
-            continue;
-        fprintf(stderr, "pvlock-interleave: no case's name begins with \"%s\"; there are",
-                names[i].c_str());
-        for (const Scenario& s : scenarios)
-            fprintf(stderr, " %s", s.name);
-        for (const Fault& fault : faults)
-            fprintf(stderr, " %s", fault.name);
-        fprintf(stderr, "\n");
-        return 2;
-    }
-    printf("KTAP version 1\n");
-    for (const Scenario* s : sound)
-        hold(*s);
-    for (const Fault* fault : broken)
-        fault->must_break(fault->name);
-    printf("1..%d\n%d passed, %d failed\n", passed + failed, passed, failed);
-    return failed != 0;
+    Cases cases{"pvlock-interleave"};
+    for (const Scenario& s : scenarios)
+        cases.holds(s.name, [&s](const Limits& limits) { return play<Sound>(s, limits); });
+    for (const Fault& fault : faults)
+        cases.breaks(fault.name, fault.plays());
+    return cases.run(argc, argv);
 }
 
 } // namespace

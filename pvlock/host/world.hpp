@@ -13,7 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "pvlock/host/fiber.hpp"
+#include "kunit/host/fiber.hpp"
+#include "kunit/host/search.hpp"
+#include "kunit/host/store_buffer.hpp"
 #include "pvlock/lock.hpp"
 
 namespace xpv::host {
@@ -26,13 +28,6 @@ struct Knobs {
         .spin_limit = 1, .yield_limit = 0, .turn_limit = 1, .turn_us = 0, .adaptive = 1};
     int spurious = 0; // polls that may end for no reason, all CPUs together
     bool may_sleep = true;
-};
-
-struct Store {
-    void* address;
-    uint64_t value;
-    uint32_t size;
-    bool late; // locked instructions do not wait for it: no such thing on x86
 };
 
 // One CPU: its program runs on a fiber.
@@ -50,8 +45,7 @@ struct Machine {
     uint64_t changes = 0; // of memory, when it first looked since its last pause
     uint64_t history = 0; // all that its code has seen since it was between operations
     uint64_t base = 0;    // the same of the code that an interrupt came into
-    std::array<Store, 8> stores;
-    int stored = 0;
+    StoreBuffer stores;
 };
 
 class World {
@@ -83,7 +77,7 @@ public:
             m.irq_on = true;
             m.raised = m.done = m.polling = m.pausing = m.pending = false;
             m.history = m.base = m.changes = 0;
-            m.stored = 0;
+            m.stores.clear();
             m.fiber.start(&World::enter);
         }
     }
@@ -93,10 +87,7 @@ public:
 
     // ---- what the driver may do next ----
     enum class Move : uint8_t { Step, Drain, Interrupt, Spurious };
-    struct Choice {
-        Move move;
-        uint8_t cpu;
-    };
+    using Choice = host::Choice<Move>;
     // All moves possible; progress tells whether one of them is more than an accident.
     int choices(Choice* out, bool& progress) const {
         int count = 0;
@@ -104,7 +95,7 @@ public:
         for (int i = 0; i < cpus_; ++i) {
             const Machine& m = machines_[i];
             const auto cpu = static_cast<uint8_t>(i);
-            if (m.stored > 0) {
+            if (!m.stores.empty()) {
                 out[count++] = {Move::Drain, cpu};
                 progress = true;
             }
@@ -149,10 +140,25 @@ public:
                 return false;
         return true;
     }
+    // Nobody can go on.
+    void at_rest() { fail("deadlock: every CPU waits"); }
     const std::string& broken() const { return broken_; }
     void fail(const char* what) {
         if (broken_.empty())
             broken_ = what;
+    }
+
+    // One move of a run, for people.
+    std::string tell(Choice choice) const {
+        static const char* const moves[] = {"step", "drain", "interrupt", "spurious"};
+        char line[160];
+        const Machine& m = machines_[choice.cpu];
+        snprintf(line, sizeof(line), "# cpu%d %-9s locks %016llx %016llx state %u pending %d%s%s\n",
+                 choice.cpu, moves[static_cast<int>(choice.move)],
+                 static_cast<unsigned long long>(locks_[0]),
+                 static_cast<unsigned long long>(locks_[1]), percpu_[choice.cpu].nodes[0].state,
+                 m.pending, m.polling ? " polling" : "", m.pausing ? " pausing" : "");
+        return line;
     }
 
     // Everything that the future depends on.
@@ -173,8 +179,8 @@ public:
             h = mix(h, uint64_t{m.done} | m.polling << 1 | waits << 2 | m.pending << 3 |
                            m.raised << 4 | m.irq_on << 5 |
                            static_cast<unsigned>(m.interrupts) << 6 |
-                           static_cast<unsigned>(m.stored) << 12);
-            for (int s = 0; s < m.stored; ++s) {
+                           static_cast<unsigned>(m.stores.count()) << 12);
+            for (int s = 0; s < m.stores.count(); ++s) {
                 h = mix(h, reinterpret_cast<uintptr_t>(m.stores[s].address));
                 h = mix(h, m.stores[s].value);
             }
@@ -185,11 +191,6 @@ public:
                            static_cast<uint64_t>(counters_[i]) << 16);
         }
         return mix(h, static_cast<uint64_t>(spurious_));
-    }
-    static uint64_t mix(uint64_t h, uint64_t value) {
-        h ^= value + 0x9e3779b97f4a7c15ull + (h << 6) + (h >> 2);
-        h *= 0xff51afd7ed558ccdull;
-        return h ^ (h >> 33);
     }
 
     // ---- for programs ----
@@ -242,20 +243,17 @@ public:
         Machine& m = self();
         if (m.changes == 0)
             m.changes = changes_;
-        T value = address;
-        for (int s = 0; s < m.stored; ++s)
-            if (m.stores[s].address == &address)
-                value = static_cast<T>(m.stores[s].value);
-        return value;
+        const Store* mine = m.stores.find(&address);
+        return mine != nullptr ? static_cast<T>(mine->value) : address;
     }
     template <class T> void write(T& address, T value, bool late = false) {
         Machine& m = self();
-        if (m.stored == static_cast<int>(m.stores.size()))
+        if (m.stores.full())
             drain_one(m);
-        m.stores[m.stored++] = {&address, uint64_t{value}, sizeof(T), late};
+        m.stores.push({&address, uint64_t{value}, sizeof(T), late});
     }
     void drain(bool all = false) {
-        while (self().stored > 0 && (all || !self().stores[0].late))
+        while (!self().stores.empty() && (all || !self().stores.oldest().late))
             drain_one(self());
     }
     template <class T> void write_now(T& address, T value) {
@@ -336,16 +334,11 @@ private:
             w.machines_[me].fiber.pause();
     }
     void drain_one(Machine& m) {
-        const Store& s = m.stores[0];
-        uint64_t old = 0;
-        memcpy(&old, s.address, s.size);
-        memcpy(s.address, &s.value, s.size);
+        const Store s = m.stores.oldest();
+        const uint64_t old = m.stores.drain_one();
         if (s.size == sizeof(pvlock::Word))
             watch(s.address, old, s.value);
         changes_ += old != s.value;
-        for (int i = 1; i < m.stored; ++i)
-            m.stores[i - 1] = m.stores[i];
-        --m.stored;
     }
 
     const int cpus_;
