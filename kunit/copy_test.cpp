@@ -2,6 +2,7 @@
 // CopyBatch over a hypervisor that checks as Xen does.
 #include "core/grant.hpp"
 #include "kunit/check.hpp"
+#include "kunit/each.hpp"
 #include "kunit/fake_world.hpp"
 
 using namespace xpv;
@@ -163,4 +164,36 @@ TEST(copy_batch_is_full_and_used_again) {
     }
     CHECK_EQ(run(*batch).count, 0u); // nothing to do, nothing asked of Xen
     CHECK_EQ(world.account.calls(Call::Copy), 3u * XPV_COPY_BATCH);
+}
+
+// A page that Xen has to fetch first is asked for again, a bounded number of times, and
+// the operations beside it only once.
+TEST(copy_asks_again_for_a_page_that_is_out) {
+    World world;
+    const Ours ours;
+    Batch batch;
+    void* theirs = nullptr;
+    const uint32_t ref = world.peers.share(peer, true, &theirs);
+    __builtin_memset(theirs, 0x42, page_size);
+    for (const uint32_t times : test::each(1u, 5u, 1000u)) {
+        const uint32_t before = world.account.calls(Call::Copy);
+        for (uint32_t i = 0; i < 3; ++i)
+            batch->from_peer(peer, ref, 0, ours.gfn(), static_cast<uint16_t>(i * 64), 64, i);
+        __builtin_memset(ours.bytes(), 0, page_size);
+        world.account.fail(Call::Copy, 3, times, GNTST_eagain);
+        const Failures failures = run(*batch);
+        world.account.fail_nothing();
+        const uint32_t calls = world.account.calls(Call::Copy) - before;
+        const bool good = times < 1000;
+        CHECK_EQ(failures.count, good ? 0u : 1u);
+        CHECK_EQ(ours.bytes()[64], 0x42);
+        CHECK_EQ(ours.bytes()[128], good ? 0x42 : 0);
+        if (good) {
+            CHECK_EQ(calls, 3 + times);
+        } else {
+            CHECK_EQ(failures.tags[0], 2u);
+            CHECK_EQ(failures.status[0], GNTST_eagain);
+            CHECK(calls <= 3 + 8u);
+        }
+    }
 }

@@ -126,6 +126,7 @@ void Events::unbind(xpv_evtchn* channel) noexcept {
         return;
     }
     channel->bound = false;
+    channel->offered = !channel->ours; // the peer's end waits for us again, as in Xen
     channel->pending = false;
     channel->silent = false;
     account_.channels.give();

@@ -141,3 +141,33 @@ TEST(netback_event_flood) {
     CHECK_EQ(c.vif.counters(1).tx_spurious, 2u);
     CHECK_EQ(world.events.owed(), 0u);
 }
+
+// A scheduler that keeps a poller (deferred interrupts, busy polling) has the event's
+// EOI wait: it is paid when both directions' pollers are let go, and once.
+TEST(netback_event_waits_for_the_scheduler) {
+    for (const bool shared : each(false, true)) {
+        World world;
+        Connected c{world, 1, !shared};
+        Sender sender{c.guest};
+        const uint32_t port = c.guest.rings[0].tx_port;
+        send_one(sender);
+        CHECK(world.events.raise(port));
+        xpv_evtchn* const channel = world.events.at(port);
+        c.vif.polled_on = true;
+        for (uint32_t i = 0; i < 3; ++i) {
+            c.vif.tx_poll();
+            if (shared)
+                CHECK(!c.vif.rx_idle(false));
+            CHECK_EQ(channel->eois, 0u);
+            CHECK(!world.events.raise(port));
+        }
+        CHECK_EQ(c.vif.received, 1u);
+        c.vif.polled_on = false;
+        c.vif.tx_poll();
+        CHECK_EQ(channel->eois, shared ? 0u : 1u);
+        if (shared)
+            CHECK(!c.vif.rx_idle(false));
+        CHECK_EQ(channel->eois, 1u);
+        CHECK_EQ(channel->spurious, 0u);
+    }
+}

@@ -84,6 +84,37 @@ TEST(netback_hostile_open_chain) {
     }
 }
 
+// Sizes of segments that the protocol has, but that no packet needs: one segment per
+// few bytes, and what Linux takes for something else. They cost the packet alone.
+TEST(netback_hostile_segment_sizes) {
+    struct Case {
+        uint16_t size;
+        bool good;
+    };
+    for (const Case& t : each(Case{1, false}, Case{47, false}, Case{48, true}, Case{1448, true},
+                              Case{65534, true}, Case{65535, false})) {
+        World world;
+        Connected c{world};
+        Sender sender{c.guest};
+        netif_tx_request r = sender.request(0, 0, 3000, NETTXF_csum_blank | NETTXF_extra_info);
+        netif_extra_info e{};
+        e.type = XEN_NETIF_EXTRA_TYPE_GSO;
+        e.u.gso.type = XEN_NETIF_GSO_TYPE_TCPV4;
+        e.u.gso.size = t.size;
+        sender.put(r);
+        sender.put(e);
+        (void)sender.ring.publish();
+        c.vif.tx_poll();
+        CHECK_EQ(c.vif.received, t.good ? 1u : 0u);
+        CHECK_EQ(c.vif.counters().tx_errors, t.good ? 0u : 1u);
+        const Sender::Answers a = sender.answers();
+        CHECK_EQ(a.okay, t.good ? 1u : 0u);
+        CHECK_EQ(a.error, t.good ? 0u : 1u);
+        CHECK_EQ(a.null, 1u);
+        CHECK_EQ(c.vif.pokes, 0u);
+    }
+}
+
 TEST(netback_hostile_long_chain) {
     World world;
     Connected c{world};

@@ -255,3 +255,44 @@ TEST(netback_map_connect_failures) {
     }
     EXPECT(!"the sweep never ended");
 }
+
+// A guest that leaves a packet out with each of its connections does not collect frames
+// of ours: it is copied after a while, and mapped again when its packets came back.
+TEST(netback_map_reconnects) {
+    World world;
+    Mapping m{world};
+    m.vif.hold = true;
+    const uint32_t slots[] = {100, 4096, 4096};
+    for (uint32_t i = 0; i < 30; ++i) {
+        {
+            Sender sender{m.guest};
+            sender.packet(slots, 3);
+            (void)sender.ring.publish();
+            m.vif.tx_poll();
+        }
+        CHECK_EQ(m.vif.received, 1u);
+        m.vif.forget();
+        m.guest.state(6);
+        m.vif.handle(XPV_NETBACK_CHANGED);
+        CHECK_EQ(m.vif.retired_count(), i < 8 ? i + 1 : 8u);
+        CHECK(world.account.map_pages.outstanding() <= 8 * 256u);
+        m.guest.state(1);
+        m.vif.handle(XPV_NETBACK_CHANGED);
+        m.guest.offer();
+        m.vif.poked = false;
+        m.vif.handle(XPV_NETBACK_CHANGED);
+        m.vif.run_poke();
+        CHECK_EQ(world.bus.state(), uint32_t{XenbusStateConnected});
+    }
+    m.vif.all_done();
+    m.vif.reap_retired();
+    CHECK_EQ(m.vif.retired_count(), 0u);
+    m.guest.state(6);
+    m.vif.handle(XPV_NETBACK_CHANGED);
+    m.guest.state(1);
+    m.vif.handle(XPV_NETBACK_CHANGED);
+    m.guest.offer();
+    m.vif.handle(XPV_NETBACK_CHANGED);
+    m.vif.run_poke();
+    CHECK_EQ(world.account.map_pages.outstanding(), 256u);
+}
