@@ -25,9 +25,7 @@ struct Queue {
         return gate.offer(&world.bus, "xpv", this, pollers, events, spurious).ok();
     }
     // A poll that nobody disturbs.
-    void poll(bool worked, uint32_t poller = one) noexcept {
-        gate.done(poller, gate.stop(worked));
-    }
+    void poll(bool worked, uint32_t poller = one) noexcept { gate.done(poller, gate.stop(worked)); }
 };
 
 } // namespace
