@@ -166,6 +166,33 @@ int xpv_xenbus_switch(struct xpv_xenbus *bus, uint32_t state);
 /* Domain id of the other end. Any context. */
 uint16_t xpv_xenbus_peer(const struct xpv_xenbus *bus);
 
+/* ---- one end of a device: core/end.hpp ---------------------------------- */
+
+enum xpv_event {
+	XPV_PROBED,  /* first look */
+	XPV_CHANGED, /* the other end's state, or a node that ours depends on */
+	XPV_BROKE,   /* the other end broke the protocol on the data path */
+	XPV_RENEW,   /* settings changed: leave, and connect again */
+	XPV_SUSPEND, /* the domain may be suspended next, or not */
+	XPV_RESUMED, /* it was, and this is another life */
+	XPV_REMOVE,  /* the driver leaves the device */
+};
+
+/* Have event handled in delay_ms milliseconds, once. One that is due already, with a delay
+ * or without, stays as it is. Not before the domain runs again if it is being suspended.
+ * Any context. */
+void xpv_end_poke(struct xpv_xenbus *bus, enum xpv_event event,
+		  uint32_t delay_ms);
+
+/* Wait until the other end's state is in mask (1 << state), at most timeout_ms
+ * milliseconds; returns whether it is. May sleep. */
+bool xpv_end_wait(struct xpv_xenbus *bus, uint16_t mask, uint32_t timeout_ms);
+
+/* Why there is no connection, for people: one line in the log and the toolstack's
+ * `error` node. error is a negative errno. May sleep. */
+__attribute__((format(printf, 3, 4))) void
+xpv_end_report(struct xpv_xenbus *bus, int error, const char *format, ...);
+
 /* ---- time -------------------------------------------------------------- */
 
 /* Milliseconds since some point in the past; never goes back, stands still while the

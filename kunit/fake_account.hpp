@@ -47,6 +47,7 @@ enum class Call : uint8_t {
     Unbind,
     Free,
     Log,
+    Wait,
     count
 };
 inline constexpr Call last_fallible = Call::Driver3;

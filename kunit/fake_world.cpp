@@ -13,6 +13,7 @@ struct Parts {
     OurGrants grants{account, memory};
     PeerGrants peers{account, memory};
     Events events{account};
+    Ends ends{account};
     Log log;
     xpv_xenbus bus{World::peer_domid};
 };
@@ -37,7 +38,7 @@ bool contains(const char* text, const char* part) noexcept {
 World::World() noexcept
     : parts_{*new (xpv_test_alloc(sizeof(Parts))) Parts}, account{parts_.account},
       memory{parts_.memory}, grants{parts_.grants}, peers{parts_.peers}, events{parts_.events},
-      log{parts_.log}, bus{parts_.bus} {
+      ends{parts_.ends}, log{parts_.log}, bus{parts_.bus} {
     if (current != nullptr)
         XPV_FAKE_FAIL("two worlds at once");
     current = this;

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "kunit/fake_account.hpp"
+#include "kunit/fake_end.hpp"
 #include "kunit/fake_evtchn.hpp"
 #include "kunit/fake_grant.hpp"
 #include "kunit/fake_memory.hpp"
@@ -56,6 +57,7 @@ public:
     OurGrants& grants; // that we give
     PeerGrants& peers; // that the peer gives
     Events& events;
+    Ends& ends;
     Log& log;
     xpv_xenbus& bus;
     uint64_t now_ms = 1000; // xpv_now_ms()

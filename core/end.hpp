@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// One end of a device, all of its life: from the first look at the other end over every
+// connection, fault, shortage, suspend and restart to the driver's leave. Written once for
+// both roles; a driver supplies what its steps do:
+//
+//     class Disk : public End<Disk, Role::Front> {
+//         Result<void> connect();   make rings and channels and write where they are
+//                                   (backend: read that, map and bind); undoes nothing, as
+//                                   disconnect() follows a failure
+//         void quiesce();           stop traffic; rings, grants and channels stay
+//         void disconnect();        quiesce, and give up all that connect() made; idempotent
+//         void announce();          both ends are in service
+//         Result<void> advertise(); backend: all that a frontend reads before it connects
+//         bool ready();             backend: the toolstack's script has run
+//     };
+//
+// All of them may sleep and run one at a time: whoever calls handle() serialises. Names are
+// resolved at compile time; nothing here is virtual.
+#pragma once
+
+#include "core/barrier.hpp"
+#include "core/xenbus_state.hpp"
+#include "core/xenstore.hpp"
+
+namespace xpv {
+
+template <class Driver, Role role, uint32_t attached_state = XenbusStateConnected>
+class End : NoCopy {
+public:
+    explicit End(xpv_xenbus* bus) noexcept : bus_{bus} {}
+
+    // Carry the handshake as far as it goes. Returns 0, or the -errno for which there is no
+    // connection; a shortage is tried again by itself. Every wait is bounded. May sleep.
+    int handle(xpv_event what) noexcept {
+        if (leaving_)
+            return 0;
+        if (what == XPV_SUSPEND)
+            return 0; // it may be called off: nothing changes before RESUMED
+        if (what == XPV_RESUMED)
+            return resume();
+        if (what == XPV_BROKE && !broken())
+            return 0; // its connection is over
+        leaving_ = what == XPV_REMOVE;
+        const Result<void> settled = settle(what);
+        if (leaving_)
+            leave(); // whatever the other end did, nothing of ours stays
+        if (!settled.ok() && !leaving_ && passes(settled.error()))
+            xpv_end_poke(bus_, XPV_CHANGED, retry_ms);
+        return to_errno(settled);
+    }
+
+    // The other end broke the protocol: what it did, on which queue, with what value. The
+    // first fault of a connection counts and is told, the rest is its echo. Any context.
+    void fail(const char* what, uint32_t queue, uint32_t value) noexcept {
+        if (atomic_exchange(&broken_, true))
+            return;
+        fault_ = {what, queue, value};
+        xpv_end_poke(bus_, XPV_BROKE, 0);
+    }
+    // Until the connection that broke is given up. Any context.
+    bool broken() const noexcept { return load_once(&broken_); }
+
+    xpv_xenbus* bus() const noexcept { return bus_; }
+    uint16_t peer() const noexcept { return xpv_xenbus_peer(bus_); }
+    Xenstore store() const noexcept { return Xenstore{bus_}; }
+    Phase phase() const noexcept { return phase_; }
+
+    // What a frontend does not need.
+    Result<void> advertise() noexcept { return {}; }
+    bool ready() noexcept { return false; }
+
+private:
+    // For the other end to let go of the rings, or to settle after we left.
+    static constexpr uint32_t wait_ms = 5000;
+    // After a shortage: nothing will announce its end.
+    static constexpr uint32_t retry_ms = 5000;
+    // No chain of steps is longer; the other end cannot keep us here.
+    static constexpr uint32_t most_steps = 16;
+
+    struct Fault {
+        const char* what;
+        uint32_t queue;
+        uint32_t value;
+    };
+
+    Driver& self() noexcept { return *static_cast<Driver*>(this); }
+
+    // Memory, references, channels and xenstore's quota come back; an end that offers what
+    // cannot be used has to change first.
+    static bool passes(Error error) noexcept {
+        return error == Error::NoMemory || error == Error::NoSpace || error == Error::TryAgain ||
+               error == Error::Busy;
+    }
+
+    static Event event_of(xpv_event what) noexcept {
+        switch (what) {
+        case XPV_BROKE:
+            return Event::Broken;
+        case XPV_RENEW:
+            return Event::Renew;
+        case XPV_REMOVE:
+            return Event::Remove;
+        case XPV_PROBED:
+        case XPV_CHANGED:
+        case XPV_SUSPEND:
+        case XPV_RESUMED:
+            break;
+        }
+        return Event::Changed;
+    }
+
+    // No node means that the other end is gone, and so does rubbish. That xenstore did not
+    // answer means nothing: ask again.
+    Result<PeerState> read_peer() const noexcept {
+        const Result<uint32_t> state =
+            store().optional(XPV_XS_PEER, "state", 0, ~uint32_t{0}, XenbusStateUnknown);
+        if (!state.ok() && state.error() != Error::Range)
+            return Error::TryAgain;
+        return peer_state(state.value_or(XenbusStateUnknown));
+    }
+
+    // The toolstack writes 0 when it wants the device gone; not every one writes 1, which
+    // only a frontend minds: it would wait for a backend that does not come.
+    bool read_online() const noexcept {
+        return role == Role::Front ? store().flag(XPV_XS_PEER, "online")
+                                   : store().flag(XPV_XS_OWN, "online", true);
+    }
+
+    Result<Step> next_step(Event event) noexcept {
+        PeerState peer{};
+        XPV_TRY_SET(peer, read_peer());
+        const bool online = read_online();
+        const Step step = next(role, phase_, peer, event, online);
+        if (role == Role::Back && step.empty && event == Event::Changed && !broken() &&
+            self().ready())
+            return next(role, phase_, peer, Event::Ready, online);
+        return step;
+    }
+
+    Result<void> settle(xpv_event what) noexcept {
+        if (what == XPV_PROBED && role == Role::Front)
+            (void)xpv_xenbus_switch(bus_, shown(phase_));
+        Event event = event_of(what);
+        for (uint32_t i = 0; i < most_steps; ++i) {
+            Step step;
+            XPV_TRY_SET(step, next_step(event));
+            if (step.wait_for != 0)
+                (void)xpv_end_wait(bus_, step.wait_for, wait_ms);
+            if (step.empty || (step.actions & action_unregister))
+                break; // the toolstack's move: it removes our folder
+            XPV_TRY(take(step));
+            if (event == Event::Broken || (event == Event::Renew && phase_ == Phase::Closed))
+                event = Event::Changed;
+        }
+        return {};
+    }
+
+    // Act, show, then set the phase: nobody hears of what is not there.
+    Result<void> take(const Step& step) noexcept {
+        if (step.actions & action_quiesce)
+            self().quiesce();
+        if (step.actions & action_disconnect)
+            leave();
+        if (step.actions & action_advertise)
+            XPV_TRY(said(self().advertise(), "cannot write what is offered to xenstore"));
+        if (step.actions & action_connect) {
+            if (const Result<void> made = connect(); !made.ok())
+                return refuse(made, step.to);
+        }
+        const uint32_t before = shown(phase_);
+        if (before != shown(step.to)) {
+            const Result<void> told = check(xpv_xenbus_switch(bus_, shown(step.to)));
+            if (!told.ok() && (step.actions & action_connect)) {
+                leave(); // the other end will never know of these rings
+                return told;
+            }
+        }
+        phase_ = step.to;
+        if (step.actions & action_announce)
+            self().announce();
+        return {};
+    }
+
+    Result<void> connect() noexcept {
+        atomic_store(&broken_, false);
+        return self().connect();
+    }
+
+    // No connection. What passes is tried again from here. A backend leaves a frontend whose
+    // rings it cannot use, so that it may try others; a frontend waits for another offer.
+    Result<void> refuse(const Result<void>& why, Phase to) noexcept {
+        leave();
+        if (role == Role::Front || passes(why.error()))
+            return said(why, "no connection");
+        xpv_end_report(bus_, to_errno(why), "cannot connect to the frontend");
+        phase_ = to;
+        return take(next(role, phase_, PeerState::Connected, Event::Broken, true));
+    }
+
+    Result<void> said(const Result<void>& done, const char* what) noexcept {
+        if (!done.ok())
+            xpv_log(bus_, XPV_LOG_ERR, "%s: error %d", what, to_errno(done));
+        return done;
+    }
+
+    // Nobody is on the data path afterwards: what it found wrong can be told.
+    void leave() noexcept {
+        self().disconnect();
+        if (!broken())
+            return;
+        xpv_end_report(bus_, to_errno(Error::Protocol),
+                       "the other end broke the protocol: "
+                       "%s (queue %u, value %u)",
+                       fault_.what, fault_.queue, fault_.value);
+        atomic_store(&broken_, false);
+    }
+
+    // Another life: references and channels of the old one are no more, which ending them
+    // finds out by itself; the other end is another one and knows nothing of us.
+    int resume() noexcept {
+        self().disconnect();
+        atomic_store(&broken_, false);
+        phase_ = Phase::Initialising;
+        return 0; // the bus watches the other end anew, and says CHANGED
+    }
+
+    static constexpr uint32_t shown(Phase phase) noexcept {
+        return wire_state(role, phase, attached_state);
+    }
+
+    xpv_xenbus* const bus_;
+    Phase phase_ = Phase::Initialising;
+    bool leaving_ = false;
+    bool broken_ = false;
+    Fault fault_{};
+};
+
+} // namespace xpv
