@@ -146,8 +146,12 @@ void step(Scene& s) {
             send(s);
         break;
     case 10:
-        if (s.vif.running)
-            (void)s.vif.rx_idle(in.flag());
+        if (!s.vif.running)
+            break;
+        s.world.now_ms += in.u16();
+        if (in.flag())
+            (void)s.vif.rx_starved(in.u16());
+        (void)s.vif.rx_idle(in.flag());
         break;
     case 11:
         s.rx.raw.req_prod(in.near(s.rx.raw.rsp_prod()));

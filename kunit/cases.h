@@ -217,6 +217,7 @@ CASE(netback_event_shared)
 CASE(netback_event_split)
 CASE(netback_event_flood)
 CASE(netback_event_waits_for_the_scheduler)
+CASE(netback_event_broken_on_the_way_out)
 END_SUITE(netback_event)
 
 SUITE(netback_stall)

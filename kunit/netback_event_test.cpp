@@ -171,3 +171,27 @@ TEST(netback_event_waits_for_the_scheduler) {
         CHECK_EQ(channel->spurious, 0u);
     }
 }
+
+// Broken while a poller is on its way out: its EOI is not paid any more.
+TEST(netback_event_broken_on_the_way_out) {
+    World world;
+    Connected c{world};
+    Sender sender{c.guest};
+    const uint32_t port = c.guest.rings[0].tx_port;
+    send_one(sender);
+    CHECK(world.events.raise(port));
+    CHECK_EQ(c.vif.tx_batch(), 1u);
+    uint32_t event = 0;
+    {
+        const In softirq{world.account, Context::Softirq};
+        CHECK(!xpv_netback_tx_stop(c.vif.queues[0].core, &event));
+    }
+    RawRing{c.guest.rings[0].rx_page, 8, 256}.req_prod(1000);
+    (void)c.vif.rx_idle(false);
+    CHECK(c.vif.poked);
+    {
+        const In softirq{world.account, Context::Softirq};
+        xpv_netback_idle(c.vif.queues[0].core, XPV_NETBACK_TX, event);
+    }
+    CHECK_EQ(world.events.at(port)->eois, 0u);
+}

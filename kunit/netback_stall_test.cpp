@@ -117,8 +117,14 @@ TEST(netback_stall_draining_ends) {
     s.post(1);
     CHECK(!s.stop(false).draining);
     s.draining = false;
-    // The next trouble is a new one, an hour later.
+    // The next trouble is a new one, an hour later: whether a packet was sent since, or
+    // there was none, but a buffer for it.
     world.now_ms += 3600000;
+    xpv_netback_piece pieces[2] = {s.piece, s.piece};
+    pieces[0].length = pieces[1].length = 3000;
+    const xpv_netback_rx_packet large{pieces, 2, 6000, {}};
+    CHECK_EQ(s.c.vif.rx_send(&large, 1), 0u);
+    CHECK(!s.c.vif.rx_starved(0));
     CHECK_EQ(s.send(), 1u);
     world.now_ms += 3600000;
     CHECK(s.offer(0) == Fate::Waits);
@@ -155,6 +161,7 @@ TEST(netback_stall_too_few_buffers) {
     CHECK(world.now_ms >= start + stall_ms && world.now_ms <= start + stall_ms + drain_ms);
     CHECK(rounds > 1);
     CHECK(s.stop(false).draining); // they do not count any more
+    CHECK_EQ(s.rx.raw.req_event(), 4u);
     s.c.vif.run_poke();
     CHECK(!s.c.vif.carrier);
     s.post(1); // this one does

@@ -6,6 +6,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/slab.h>
 
+#include "net/teardown.h"
 #include "netback/netback.h"
 #include "shim/page_pool.h"
 
@@ -176,8 +177,7 @@ void xpv_netback_vif_start(struct xpv_vif *vif)
 	write_seqlock_bh(&vif->stats_lock);
 	WRITE_ONCE(vif->counted, vif->made_queues);
 	write_sequnlock_bh(&vif->stats_lock);
-	/* The queues before their number: pairs with start_xmit. */
-	smp_store_release(&vif->num_queues, vif->made_queues);
+	xpv_net_make_usable(&vif->num_queues, vif->made_queues);
 	polling_start(vif);
 	rtnl_unlock();
 }
@@ -200,10 +200,7 @@ void xpv_netback_vif_stop(struct xpv_vif *vif)
 	xpv_vif_debugfs_remove(vif);
 	rtnl_lock();
 	vif->attached = false;
-	WRITE_ONCE(vif->num_queues, 0);
-	netif_tx_stop_all_queues(vif->dev);
-	/* Whoever is transmitting right now still has a queue. */
-	synchronize_net();
+	xpv_net_quiesce(vif->dev, &vif->num_queues);
 	polling_stop(vif);
 	rtnl_unlock();
 }

@@ -9,6 +9,7 @@
 #include <xen/grant_table.h>
 #include <xen/page.h>
 
+#include "net/teardown.h"
 #include "netback/netback.h"
 #include "shim/foreign.h"
 
@@ -30,8 +31,7 @@ netdev_tx_t xpv_vif_start_xmit(struct sk_buff *skb, struct net_device *dev)
 	unsigned long flags;
 	u32 count;
 
-	/* The number before the queues: pairs with xpv_netback_vif_start(). */
-	count = smp_load_acquire(&vif->num_queues);
+	count = xpv_net_usable(&vif->num_queues);
 	if (unlikely(index >= count || skb->len > XPV_NET_MAX_PACKET)) {
 		dev_core_stats_tx_dropped_inc(dev);
 		dev_kfree_skb_any(skb);
