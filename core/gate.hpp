@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// An event channel and the pollers it wakes. A poller that runs dry does two things, in
-// this order:
+// An event channel and the pollers it wakes. What a poller does, in this order:
 //
-//     ring.arm(), and nothing came           nobody else polls yet
-//     const uint32_t event = gate.stop(worked);
-//     the scheduler lets the poller go       from here on another CPU may poll
+//     const uint32_t event = gate.look();
+//     look at the ring; ring.arm(), and nothing came    nobody else polls yet
+//     gate.found(), if there was work
+//     the scheduler lets the poller go                  from here on another CPU may poll
 //     gate.done(poller, event);
 //
 // The ring is armed while the poller still owns it: armed later, on a CPU that was held
 // up, it would undo what a poll on another CPU has armed since, and the events stop. The
-// EOI is paid afterwards, and only if the scheduler agrees that events may come again.
+// EOI is paid afterwards, and only if the scheduler agrees that events may come again. An
+// event after look() announces what this look may have missed, so done() leaves its EOI
+// to the poll that the event asked for.
 #pragma once
 
 #include "core/barrier.hpp"
@@ -49,16 +51,15 @@ public:
     void notify() const noexcept { channel_.notify(); }
     bool owes_eoi() const noexcept { return (load_once(&state_) & owed) != 0; }
 
-    // A poller runs dry, its ring armed; worked: it found something since it was here
-    // last. Returns what done() wants. The poller's context.
-    [[nodiscard]] uint32_t stop(bool worked) noexcept {
-        if (worked)
-            atomic_store(&worked_, true);
-        return atomic_load(&state_) / one_event;
-    }
+    // A poller is about to look at its ring, or to arm it. Returns what done() wants. The
+    // poller's context.
+    [[nodiscard]] uint32_t look() const noexcept { return atomic_load(&state_) / one_event; }
+    // It found work: the event that announced it, come or still to come, is no spurious
+    // one. The poller's context.
+    void found() noexcept { atomic_store(&worked_, true); }
 
     // The poller is not scheduled any more. Pays the EOI if all pollers are idle. An
-    // event that came since stop() is the affair of whom it woke. Softirq.
+    // event that came since look() is the affair of whom it woke. Softirq.
     void done(uint32_t poller, uint32_t event) noexcept {
         uint32_t old = atomic_load(&state_);
         for (;;) {

@@ -300,6 +300,7 @@ END_SUITE(netfront_owner)
 
 SUITE(netfront_event)
 CASE(netfront_event_held_up_poller)
+CASE(netfront_event_during_poll)
 CASE(netfront_event_work_before_rest)
 CASE(netfront_event_after_its_work)
 CASE(netfront_event_shared_channel)

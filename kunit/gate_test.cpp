@@ -25,7 +25,12 @@ struct Queue {
         return gate.offer(&world.bus, "xpv", this, pollers, events, spurious).ok();
     }
     // A poll that nobody disturbs.
-    void poll(bool worked, uint32_t poller = one) noexcept { gate.done(poller, gate.stop(worked)); }
+    void poll(bool worked, uint32_t poller = one) noexcept {
+        const uint32_t event = gate.look();
+        if (worked)
+            gate.found();
+        gate.done(poller, event);
+    }
 };
 
 } // namespace
@@ -95,7 +100,7 @@ TEST(gate_waits_for_all_its_pollers) {
     }
 }
 
-// Between a poller's stop() and its done() another CPU may poll, and an event may come:
+// Between a poller's look() and its done() another CPU may poll, and an event may come:
 // that event's EOI is its own poll's to pay.
 TEST(gate_late_done_leaves_the_next_event_alone) {
     World world;
@@ -104,7 +109,8 @@ TEST(gate_late_done_leaves_the_next_event_alone) {
     const uint32_t port = queue.gate.port();
     const xpv_evtchn* channel = world.events.at(port);
     CHECK(world.events.raise(port));
-    const uint32_t late = queue.gate.stop(true);
+    const uint32_t late = queue.gate.look();
+    queue.gate.found();
     queue.poll(false); // on another CPU: pays
     CHECK_EQ(channel->eois, 1u);
     CHECK(world.events.raise(port));
@@ -126,8 +132,7 @@ TEST(gate_without_done_stays_silent) {
     CHECK(queue.open(world));
     const uint32_t port = queue.gate.port();
     CHECK(world.events.raise(port));
-    for (uint32_t i = 0; i < 3; ++i)
-        (void)queue.gate.stop(i == 0);
+    queue.gate.found();
     CHECK(!world.events.raise(port));
     queue.poll(false);
     CHECK_EQ(world.events.at(port)->eois, 1u);
@@ -142,7 +147,8 @@ TEST(gate_debt_dies_with_the_channel) {
     Queue queue;
     CHECK(queue.open(world, one | other));
     CHECK(world.events.raise(queue.gate.port()));
-    const uint32_t late = queue.gate.stop(true);
+    const uint32_t late = queue.gate.look();
+    queue.gate.found();
     queue.gate.close();
     CHECK(!queue.gate.owes_eoi());
     queue.gate.done(one, late);

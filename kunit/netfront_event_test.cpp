@@ -51,8 +51,8 @@ TEST(netfront_event_held_up_poller) {
         const In in{vif.world.account, Context::Softirq};
         give(wire, 1);
         CHECK_EQ(Poll::run(vif).packets, 1u);
-        xpv_netfront_events late;
-        CHECK(xpv_netfront_idle(vif.queue(), &late));
+        const xpv_netfront_events late = xpv_netfront_begin(vif.queue());
+        CHECK(xpv_netfront_idle(vif.queue()));
         // Here it is held up: a timer polls elsewhere, and that poll's EOI lets an event in.
         give(wire, 1 + round % 7);
         poll(vif);
@@ -69,6 +69,30 @@ TEST(netfront_event_held_up_poller) {
     CHECK_EQ(vif.world.events.owed(), 0u);
 }
 
+// An event that comes between a poller's look and its rest announces what that poll may
+// have missed: its EOI is left to the poll that it asked for.
+TEST(netfront_event_during_poll) {
+    for (const bool split : each(true, false)) {
+        Vif vif;
+        vif.settings.split = split;
+        CHECK(vif.connect());
+        Wire wire{vif};
+        const In in{vif.world.account, Context::Softirq};
+        poll(vif);
+        for (const uint32_t port : each(wire.rx_port, wire.tx_port)) {
+            const xpv_evtchn* channel = vif.world.events.at(port);
+            const uint32_t eois = channel->eois;
+            const xpv_netfront_events before = xpv_netfront_begin(vif.queue());
+            CHECK(vif.world.events.raise(port));
+            CHECK(xpv_netfront_idle(vif.queue()));
+            xpv_netfront_done(vif.queue(), before);
+            CHECK_EQ(channel->eois, eois);
+            poll(vif);
+            CHECK_EQ(channel->eois, eois + 1);
+        }
+    }
+}
+
 // There is work when the poller wants to rest: it polls on, and nothing is paid.
 TEST(netfront_event_work_before_rest) {
     Vif vif;
@@ -76,8 +100,7 @@ TEST(netfront_event_work_before_rest) {
     Wire wire{vif};
     give(wire, 1);
     const In in{vif.world.account, Context::Softirq};
-    xpv_netfront_events events;
-    CHECK(!xpv_netfront_idle(vif.queue(), &events));
+    CHECK(!xpv_netfront_idle(vif.queue()));
     CHECK_EQ(vif.world.events.owed(), 1u);
     poll(vif);
     CHECK_EQ(vif.world.events.owed(), 0u);

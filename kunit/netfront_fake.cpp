@@ -432,8 +432,8 @@ bool poll_tx(Vif& vif, uint32_t index, bool late) noexcept {
 
 bool idle(Vif& vif, uint32_t index) noexcept {
     const In in{vif.world.account, Context::Softirq};
-    xpv_netfront_events events;
-    const bool dry = xpv_netfront_idle(vif.queue(index), &events);
+    const xpv_netfront_events events = xpv_netfront_begin(vif.queue(index));
+    const bool dry = xpv_netfront_idle(vif.queue(index));
     if (dry)
         xpv_netfront_done(vif.queue(index), events);
     return dry;

@@ -105,9 +105,11 @@ bool xpv_netback_tx_stop(xpv_netback_queue* queue, uint32_t* event) {
     *event = 0;
     if (queue->broken())
         return false;
+    *event = queue->tx_gate().look();
     if (queue->tx.arm())
         return true;
-    *event = queue->tx_gate().stop(queue->tx.take_worked());
+    if (queue->tx.take_worked())
+        queue->tx_gate().found();
     return false;
 }
 
@@ -141,11 +143,13 @@ bool xpv_netback_rx_starved(xpv_netback_queue* queue, uint32_t waited_ms,
 
 void xpv_netback_rx_stop(xpv_netback_queue* queue, bool waiting, xpv_netback_rest* rest) {
     const bool before = queue->rx.stalled();
+    const uint32_t event = queue->rx_gate().look();
     queue->rx.stop(waiting, *rest);
     if (queue->rx.stalled() != before)
         xpv_netback_vif_poke(queue->vif, 0);
-    if (!rest->again && !queue->broken())
-        rest->event = queue->rx_gate().stop(queue->rx.take_worked());
+    rest->event = event;
+    if (!rest->again && !queue->broken() && queue->rx.take_worked())
+        queue->rx_gate().found();
 }
 
 const xpv_netback_counters* xpv_netback_queue_counters(const xpv_netback_queue* queue) {

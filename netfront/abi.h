@@ -203,13 +203,15 @@ bool xpv_netfront_rx_refill(struct xpv_netfront_queue *queue);
 /*
  * The poller runs dry: ask for an event, while nobody else can poll. False: there is
  * work, poll again. Otherwise, and only if the poller then is not scheduled any more,
- * xpv_netfront_done() pays the interrupts' EOIs with what this left in *events.
+ * xpv_netfront_done() pays the EOIs of the events that came before this poll began; *_begin()
+ * is the first that a poll does.
  */
 struct xpv_netfront_events {
 	uint32_t rx, tx;
 };
-bool xpv_netfront_idle(struct xpv_netfront_queue *queue,
-		       struct xpv_netfront_events *events);
+struct xpv_netfront_events
+xpv_netfront_begin(const struct xpv_netfront_queue *queue);
+bool xpv_netfront_idle(struct xpv_netfront_queue *queue);
 void xpv_netfront_done(struct xpv_netfront_queue *queue,
 		       struct xpv_netfront_events events);
 

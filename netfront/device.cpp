@@ -38,17 +38,17 @@ void Queue::close() noexcept {
 void Queue::schedule(uint32_t) noexcept { xpv_netfront_os_schedule(device_.os(), index_); }
 
 // Transmit is armed under its lock; its events are paid for here, too.
-bool Queue::idle(xpv_netfront_events& events) noexcept {
-    events = {};
+bool Queue::idle() noexcept {
     if (device_.broken())
         return true;
     if (!rx.arm())
         return false;
     const bool received = rx.take_found();
     const bool sent = tx.take_found();
-    events.rx = gate_.stop(received || (sent && !split_));
-    if (split_)
-        events.tx = tx_gate_.stop(sent);
+    if (received || (sent && !split_))
+        gate_.found();
+    if (sent && split_)
+        tx_gate_.found();
     return true;
 }
 
@@ -154,9 +154,9 @@ uint32_t xpv_netfront_rx_poll(xpv_netfront_queue* queue, uint32_t max,
 
 bool xpv_netfront_rx_refill(xpv_netfront_queue* queue) { return queue->rx.refill(); }
 
-bool xpv_netfront_idle(xpv_netfront_queue* queue, xpv_netfront_events* events) {
-    return queue->idle(*events);
-}
+xpv_netfront_events xpv_netfront_begin(const xpv_netfront_queue* queue) { return queue->begin(); }
+
+bool xpv_netfront_idle(xpv_netfront_queue* queue) { return queue->idle(); }
 
 void xpv_netfront_done(xpv_netfront_queue* queue, xpv_netfront_events events) {
     queue->done(events);

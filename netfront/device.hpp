@@ -31,8 +31,9 @@ public:
     const EventGate<Queue>& rx_gate() const noexcept { return gate_; }
     const EventGate<Queue>& tx_gate() const noexcept { return split_ ? tx_gate_ : gate_; }
 
-    // What xpv_netfront_idle() and xpv_netfront_done() say.
-    bool idle(xpv_netfront_events& events) noexcept;
+    // What xpv_netfront_begin(), xpv_netfront_idle() and xpv_netfront_done() say.
+    xpv_netfront_events begin() const noexcept { return {gate_.look(), tx_gate_.look()}; }
+    bool idle() noexcept;
     void done(xpv_netfront_events events) noexcept;
     void schedule(uint32_t pollers) noexcept; // of the gates
 

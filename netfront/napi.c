@@ -225,7 +225,7 @@ static int netfront_poll(struct napi_struct *napi, int budget)
 	/* Once: it is cleared when napi_complete_done() lets others go on. */
 	struct xpv_netfront_queue *core = READ_ONCE(queue->core);
 	const struct xpv_netfront_packet *packets;
-	struct xpv_netfront_events events;
+	struct xpv_netfront_events events = xpv_netfront_begin(core);
 	u32 i, count;
 
 	if (xpv_netfront_tx_due(core))
@@ -240,7 +240,7 @@ static int netfront_poll(struct napi_struct *napi, int budget)
 	if (unlikely(!xpv_netfront_rx_refill(core)))
 		poll_after(queue, PAGES_MS);
 
-	if (count == budget || !xpv_netfront_idle(core, &events))
+	if (count == budget || !xpv_netfront_idle(core))
 		return budget;
 	if (napi_complete_done(napi, count))
 		xpv_netfront_done(core, events);

@@ -90,9 +90,10 @@ struct Backend {
                 tx_found = true;
                 continue;
             }
-            const uint32_t event = credit.stop(gate, kernel.channels[0], take(tx_found));
+            const uint32_t event = gate.look();
             if (arm(tx_ring))
                 continue;
+            tell(tx_found);
             if (tx_napi.complete_done(cpu, work))
                 done(tx, event);
             return work;
@@ -112,9 +113,10 @@ struct Backend {
                 sent += count;
                 continue;
             }
-            const uint32_t event = credit.stop(gate, kernel.channels[0], take(rx_found));
+            const uint32_t event = gate.look();
             if (waiting > 0 && arm(rx_ring))
                 continue;
+            tell(rx_found);
             if (rx_napi.complete_done(cpu, work))
                 done(rx, event);
             return work;
@@ -131,10 +133,10 @@ struct Backend {
         }
         (void)ring.publish(); // the guest looks by itself
     }
-    static bool take(bool& found) {
-        const bool was = found;
+    void tell(bool& found) {
+        if (found)
+            credit.found(gate, kernel.channels[0]);
         found = false;
-        return was;
     }
     void on_eoi(bool nothing) {
         if (static_cast<int32_t>(tx_ring.request_index() - tx_announced) < 0 ||

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // What core/gate.hpp promises of "spurious": an EOI says so only when no poller had found
-// work, and said it in stop(), between the EOI before and the done() that pays this one.
+// work, and said so, between the EOI before and the done() that pays this one.
 #pragma once
 
 #include "net/host/kernel.hpp"
@@ -9,17 +9,16 @@ namespace xpv::host {
 
 template <class Owner> class Credit {
 public:
-    uint32_t stop(EventGate<Owner>& gate, const xpv_evtchn& channel, bool found) {
+    void found(EventGate<Owner>& gate, const xpv_evtchn& channel) {
         const uint32_t eois = channel.eois;
-        const bool told = found && !(makes(Fault::FoundForgotten) && !gate.owes_eoi());
-        const uint32_t event = gate.stop(told);
-        if (found && channel.eois == eois) // else it may be that EOI's
+        if (!makes(Fault::FoundForgotten) || gate.owes_eoi())
+            gate.found();
+        if (channel.eois == eois) // else it may be that EOI's
             found_ = true;
-        return event;
     }
     void done(EventGate<Owner>& gate, uint32_t poller, uint32_t event) {
         if (makes(Fault::DoneWithoutNumber))
-            event = gate.stop(false);
+            event = gate.look();
         const uint32_t me = 1U << world().current();
         before_ = found_ ? before_ | me : before_ & ~me;
         gate.done(poller, event);

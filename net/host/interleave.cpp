@@ -63,9 +63,9 @@ struct Mistake {
 };
 const Mistake mistakes[] = {
     {"caught-arm-after-complete", Fault::ArmAfterComplete, "receive", "an event was lost"},
-    {"caught-arm-before-stop", Fault::ArmBeforeStop, "receive", "an EOI before"},
-    {"caught-arm-before-stop-sending", Fault::ArmBeforeStop, "transmit", "an EOI before"},
-    {"caught-eoi-in-stop", Fault::EoiInStop, "receive", "an EOI while"},
+    {"caught-arm-before-look", Fault::ArmBeforeLook, "receive", "an EOI before"},
+    {"caught-arm-before-look-sending", Fault::ArmBeforeLook, "transmit", "an EOI before"},
+    {"caught-eoi-before-complete", Fault::EoiBeforeComplete, "receive", "an EOI while"},
     {"caught-eoi-though-kept", Fault::EoiThoughKept, "receive", "an EOI while"},
     {"caught-done-without-number", Fault::DoneWithoutNumber, "receive", "an EOI before"},
     {"caught-found-forgotten", Fault::FoundForgotten, "receive", "work was found"},

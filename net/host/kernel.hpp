@@ -14,9 +14,9 @@ namespace xpv::host {
 // The mistakes that a scene can be told to make; each looks harmless.
 enum class Fault : uint8_t {
     None,
-    ArmBeforeStop,       // the event's number is looked at when its event may have come late
+    ArmBeforeLook,       // the event's number is looked at when its event may have come late
     ArmAfterComplete,    // the ring is armed when another CPU may poll already
-    EoiInStop,           // the EOI is paid before the scheduler has let the poller go
+    EoiBeforeComplete,           // the EOI is paid before the scheduler has let the poller go
     EoiThoughKept,       // napi_complete_done()'s answer is not looked at
     DoneWithoutNumber,   // done() takes whatever event is the last
     FoundForgotten,      // work that was found when no EOI was owed is not remembered

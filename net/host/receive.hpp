@@ -83,7 +83,8 @@ struct Receive {
             return budget;
         if (makes(Fault::ArmAfterComplete)) {
             if (napi.complete_done(cpu, work)) {
-                const uint32_t event = stop();
+                const uint32_t event = gate.look();
+                tell_found();
                 if (arm(front))
                     napi.schedule(cpu);
                 else
@@ -91,23 +92,22 @@ struct Receive {
             }
             return work;
         }
-        uint32_t event = 0;
-        if (!makes(Fault::ArmBeforeStop))
-            event = stop();
+        uint32_t event = gate.look();
         if (arm(front))
             return budget;
-        if (makes(Fault::ArmBeforeStop))
-            event = stop();
-        if (makes(Fault::EoiInStop))
+        if (makes(Fault::ArmBeforeLook))
+            event = gate.look();
+        tell_found();
+        if (makes(Fault::EoiBeforeComplete))
             finish(event);
         if (napi.complete_done(cpu, work) || makes(Fault::EoiThoughKept))
             finish(event);
         return work;
     }
-    uint32_t stop() {
-        const bool worked = found;
+    void tell_found() {
+        if (found)
+            credit.found(gate, kernel.channels[0]);
         found = false;
-        return credit.stop(gate, kernel.channels[0], worked);
     }
     void finish(uint32_t event) { credit.done(gate, 1, event); }
     void on_eoi(bool nothing) {

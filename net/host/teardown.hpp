@@ -161,7 +161,7 @@ struct Teardown {
             return 0;
         }
         touch(*queue);
-        const uint32_t event = queue->gate.stop(false);
+        const uint32_t event = queue->gate.look();
         if (queue->tx.due()) {
             txq.lock();
             touch(*queue);
@@ -171,7 +171,8 @@ struct Teardown {
             again(*queue);
         }
         touch(*queue);
-        (void)queue->credit.stop(queue->gate, queue->channel(), queue->tx.take_found());
+        if (queue->tx.take_found())
+            queue->credit.found(queue->gate, queue->channel());
         if (napi.complete_done(cpu, 0)) {
             world().step("the poll's tail");
             touch(*queue);

@@ -92,14 +92,15 @@ struct Transmit {
         return static_cast<Transmit*>(owner)->poll_queue(cpu, budget);
     }
     int poll_queue(int cpu, int budget) {
-        uint32_t event = gate().stop(false); // before the ring is looked at
+        uint32_t event = gate().look();
         if (tx.due() || (shape.split && gate().owes_eoi()))
             poll_tx(budget);
         if (budget == 0)
             return 0;
-        const uint32_t late = credit.stop(gate(), channel(), tx.take_found());
-        if (makes(Fault::ArmBeforeStop))
-            event = late;
+        if (makes(Fault::ArmBeforeLook))
+            event = gate().look();
+        if (tx.take_found())
+            credit.found(gate(), channel());
         if (napi.complete_done(cpu, 0))
             credit.done(gate(), 1, event);
         return 0;
