@@ -25,7 +25,8 @@ PIECE = 1 << 20  # so much each way between two looks
 
 class Stream:
     """Two connections of a guest to dom0, one each way, which both last until told. The
-    guest's ends are programs of its own: a call does not outlive a restore."""
+    guest's ends are programs of its own: a call does not outlive a restore. busybox's setsid
+    would take its own shell for "sh", and that one its own nc."""
 
     def __init__(self, name):
         self.name = name
@@ -46,7 +47,7 @@ class Stream:
             echo 'sha256sum < /tmp/up.tee > /tmp/up.sum &
                 while [ ! -e /tmp/stop ]; do cat /tmp/up.data; sleep 0.02; done | tee /tmp/up.tee |
                 nc -N {address('dom0')} {ports["up"]}; wait' > /tmp/up.sh
-            for way in down up; do setsid sh /tmp/$way.sh > /dev/null 2>&1 & done""")
+            for way in down up; do setsid /usr/bin/sh /tmp/$way.sh > /dev/null 2>&1 & done""")
         self.threads = [threading.Thread(target=self.work, args=(way, listener), daemon=True)
                         for way, listener in self.listeners.items()]
         for thread in self.threads:
