@@ -71,6 +71,7 @@ const Mistake mistakes[] = {
     {"caught-found-forgotten", Fault::FoundForgotten, "receive", "work was found"},
     {"caught-arm-without-fence", Fault::ArmWithoutFence, "receive", "an event was lost"},
     {"caught-publish-without-fence", Fault::PublishWithoutFence, "receive", "an event was lost"},
+    {"caught-netpoll-locks", Fault::NetpollLocks, "transmit-netpoll", "waits for a lock"},
     {"caught-stopped-after-arm", Fault::StoppedAfterArm, "transmit",
      "the queue is stopped for ever"},
     {"caught-event-moved", Fault::EventMoved, "transmit", "a sender at his limit"},

@@ -16,12 +16,13 @@ enum class Fault : uint8_t {
     None,
     ArmBeforeLook,       // the event's number is looked at when its event may have come late
     ArmAfterComplete,    // the ring is armed when another CPU may poll already
-    EoiBeforeComplete,           // the EOI is paid before the scheduler has let the poller go
+    EoiBeforeComplete,   // the EOI is paid before the scheduler has let the poller go
     EoiThoughKept,       // napi_complete_done()'s answer is not looked at
     DoneWithoutNumber,   // done() takes whatever event is the last
     FoundForgotten,      // work that was found when no EOI was owed is not remembered
     ArmWithoutFence,     //
     PublishWithoutFence, //
+    NetpollLocks,        // a poll without a budget waits for the transmit lock
     StoppedAfterArm,     // the event comes between arm() and the flag that makes it count
     EventMoved,          // a stop moves the event that a sender asked for
     CountIgnored,        // start_xmit does not look whether there is a queue
@@ -226,10 +227,13 @@ public:
             listed_ |= 1U << cpu;
         kernel_->rcu.leave();
     }
-    // netpoll: a poll without a budget, whoever has it scheduled; poll_one_napi().
+    // netpoll: a poll without a budget, whoever has it scheduled, unless another CPU polls
+    // just now; poll_napi(), poll_one_napi().
     void netpoll(int cpu) {
-        lock_owner();
         world().locked("netpoll");
+        if (polled_)
+            return;
+        polled_ = true;
         if ((state_ & npsvc) == 0) {
             state_ |= npsvc;
             (void)poll_(owner_, cpu, 0);
@@ -285,15 +289,18 @@ private:
 class TxQueue {
 public:
     void lock() {
+        world().drain(); // its own unlock() may be under way
+        if (lock_ == me())
+            world().fail("waits for a lock that it holds itself");
         world().wait([this] { return lock_ == 0; }, "tx lock");
         world().drain();
-        lock_ = 1;
+        lock_ = me();
     }
     bool try_lock() {
         world().locked("tx trylock");
         if (lock_ != 0)
             return false;
-        lock_ = 1;
+        lock_ = me();
         return true;
     }
     void unlock() { store_once(&lock_, 0U); }
@@ -304,7 +311,9 @@ public:
     bool is_stopped() const { return stopped_ != 0; }
 
 private:
-    uint32_t lock_ = 0;
+    static uint32_t me() { return world().current() + 1; }
+
+    uint32_t lock_ = 0; // who holds it
     uint32_t stopped_ = 0;
 };
 

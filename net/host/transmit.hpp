@@ -81,6 +81,8 @@ struct Transmit {
             const bool at_limit = shape.limit != 0 && tx.held() + 1 >= shape.limit;
             if (tx.send(channel(), shape.limit != 0, at_limit))
                 txq.stop();
+            if (shape.netpoll) // an interrupt prints, and the line leaves through netpoll
+                napi.netpoll(2);
             txq.unlock();
             kernel.rcu.leave();
             if (at_limit)
@@ -106,7 +108,7 @@ struct Transmit {
         return 0;
     }
     void poll_tx(int budget) {
-        if (budget > 0)
+        if (budget > 0 || makes(Fault::NetpollLocks))
             txq.lock();
         else if (!txq.try_lock())
             return;
