@@ -197,7 +197,10 @@ bool Device::apply() noexcept {
     disk.discard = disk.discard && !load_once(&no_discard_);
     disk.erase = disk.erase && disk.discard && !load_once(&no_erase_);
     connection_.sector_size = disk.sector_size;
-    const int code = xpv_blkfront_os_disk(os_, &disk);
+    // Limits are changed under a lock whose owner may be waiting for the very requests that
+    // wait for us: not for nothing.
+    const bool same = known_ && __builtin_memcmp(&disk, &disk_, sizeof(disk)) == 0;
+    const int code = same ? 0 : xpv_blkfront_os_disk(os_, &disk);
     if (code < 0) {
         xpv_end_report(bus(), code, "the disk cannot be set up");
         xpv_end_poke(bus(), XPV_CHANGED, apply_ms);

@@ -71,6 +71,8 @@ TEST(blkfront_connects) {
     CHECK(!disk.os.stopped);
     CHECK_EQ(disk.os.disk.sectors, uint64_t{Disk::sectors});
     CHECK(disk.os.disk.flush && disk.os.disk.discard && disk.os.disk.erase);
+    disk.handle(XPV_CHANGED); // nothing new
+    CHECK_EQ(disk.os.disks, 1u);
     CHECK(!disk.os.disk.readonly && !disk.os.disk.barrier);
 }
 
