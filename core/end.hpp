@@ -12,6 +12,10 @@
 //         void announce();          both ends are in service
 //         Result<void> advertise(); backend: all that a frontend reads before it connects
 //         bool ready();             backend: the toolstack's script has run
+//         bool in_use();            frontend: go on although the backend shall close
+//         bool released();          frontend: all that the last connection granted is ours
+//                                   again; no other before that
+//         void look_again();        frontend: the backend said Connected once more
 //     };
 //
 // All of them may sleep and run one at a time: whoever calls handle() serialises. Names are
@@ -68,12 +72,21 @@ public:
     // What a frontend does not need.
     Result<void> advertise() noexcept { return {}; }
     bool ready() noexcept { return false; }
+    // And what not every one does.
+    bool in_use() noexcept { return false; }
+    bool released() noexcept { return true; }
+    void look_again() noexcept {}
 
 private:
     // For the other end to let go of the rings, or to settle after we left.
     static constexpr uint32_t wait_ms = 5000;
     // After a shortage: nothing will announce its end.
     static constexpr uint32_t retry_ms = 5000;
+    // Between two looks whether the other end has let go of what it was granted.
+    static constexpr uint32_t release_ms = 100;
+    // Block backends take over the rings of a frontend that is in service, as it is; a
+    // network's wait for one that starts.
+    static constexpr bool adopts = role == Role::Front && attached_state != XenbusStateConnected;
     // No chain of steps is longer; the other end cannot keep us here.
     static constexpr uint32_t most_steps = 16;
 
@@ -130,7 +143,22 @@ private:
         PeerState peer{};
         XPV_TRY_SET(peer, read_peer());
         const bool online = read_online();
+        if (role == Role::Front && phase_ == Phase::Connected && event == Event::Changed &&
+            peer == PeerState::Closing && self().in_use())
+            peer = PeerState::Connected; // it serves on until we close
+        // A backend that was bound anew finds us in service and may be taking over our rings
+        // just now: they stay until it has seen us leave.
+        if (adopts && phase_ == Phase::Connected && event == Event::Changed &&
+            peer == PeerState::InitWait) {
+            xpv_end_poke(bus_, XPV_RENEW, 0);
+            return Step{action_none, phase_, 0, true};
+        }
         const Step step = next(role, phase_, peer, event, online);
+        if (role == Role::Front && phase_ == Phase::Closed && !step.empty && !leaving_ &&
+            !self().released()) {
+            xpv_end_poke(bus_, XPV_CHANGED, release_ms);
+            return Step{action_none, phase_, 0, true};
+        }
         if (role == Role::Back && step.empty && event == Event::Changed && !broken() &&
             self().ready())
             return next(role, phase_, peer, Event::Ready, online);
@@ -146,6 +174,9 @@ private:
             XPV_TRY_SET(step, next_step(event));
             if (step.wait_for != 0)
                 (void)xpv_end_wait(bus_, step.wait_for, wait_ms);
+            if (step.empty && i == 0 && what == XPV_CHANGED && role == Role::Front &&
+                phase_ == Phase::Connected)
+                self().look_again();
             if (step.empty || (step.actions & action_unregister))
                 break; // the toolstack's move: it removes our folder
             XPV_TRY(take(step));
@@ -172,6 +203,10 @@ private:
             const Result<void> told = check(xpv_xenbus_switch(bus_, shown(step.to)));
             if (!told.ok() && (step.actions & action_connect)) {
                 leave(); // the other end will never know of these rings
+                return told;
+            }
+            if (!told.ok() && (step.actions & action_announce)) {
+                xpv_end_poke(bus_, XPV_CHANGED, retry_ms); // not in service yet
                 return told;
             }
         }

@@ -36,12 +36,30 @@ void xpv_page_free(struct xpv_page *page);
 /* Kernel address of a page's first byte; never fails. Any context. */
 void *xpv_page_address(struct xpv_page *page);
 
+/* count (1, 2, 4, 8 or 16) zeroed pages that lie one after the other, each freed on its
+ * own: 0 or -ENOMEM. May sleep. */
+int xpv_pages_alloc(uint32_t count, struct xpv_page **pages);
+/* One more owner of a page that may be anybody's, who frees it by xpv_page_free() or
+ * xpv_gnttab_defer(). Any context. */
+void xpv_page_hold(struct xpv_page *page);
+
+/* ---- locks ----------------------------------------------------------- */
+
+/* A spinlock, or NULL. order 0 or 1: one of order 1 may be taken inside one of order 0.
+ * May sleep. */
+struct xpv_lock;
+struct xpv_lock *xpv_lock_new(uint32_t order);
+void xpv_lock_free(struct xpv_lock *lock);
+/* Interrupts are off until it is dropped, with what take said. Any context. */
+unsigned long xpv_lock_take(struct xpv_lock *lock);
+void xpv_lock_drop(struct xpv_lock *lock, unsigned long flags);
+
 /* ---- grants that we give: xen/grant_table.h -------------------------- */
 
 /*
  * Take count unused grant references from the kernel into refs[]: all or
  * -ENOSPC. They are ours, granting nothing, until xpv_gnttab_unreserve().
- * May sleep.
+ * Any context.
  */
 int xpv_gnttab_reserve(uint32_t count, uint32_t *refs);
 /* Give back references that grant nothing. Any context. */
@@ -198,6 +216,8 @@ xpv_end_report(struct xpv_xenbus *bus, int error, const char *format, ...);
 /* Milliseconds since some point in the past; never goes back, stands still while the
  * domain is suspended. A few milliseconds coarse. Any context. */
 uint64_t xpv_now_ms(void);
+/* May sleep; a little longer, too. */
+void xpv_sleep_ms(uint32_t ms);
 
 /* ---- messages --------------------------------------------------------- */
 

@@ -77,6 +77,11 @@ public:
         ++req_prod_;
     }
 
+    // Overwrite the first byte of a request that the peer has read.
+    void scrub(RingIndex index, uint8_t byte) noexcept {
+        store_once(reinterpret_cast<uint8_t*>(entry(index)), byte);
+    }
+
     uint32_t unpublished() const noexcept { return req_prod_ - req_published_; }
 
     // Show all put slots to the peer. True: it asked to be notified.

@@ -40,60 +40,87 @@ void Key::append(uint32_t number) noexcept {
     append(digits);
 }
 
-Result<uint32_t> parse_number(const char* text) noexcept {
+Result<uint64_t> parse_number64(const char* text) noexcept {
     if (*text == '\0')
         return Error::Invalid;
-    uint32_t number = 0;
+    uint64_t number = 0;
     for (; *text != '\0'; ++text) {
         if (*text < '0' || *text > '9')
             return Error::Invalid;
-        const auto digit = static_cast<uint32_t>(*text - '0');
-        if (number > (UINT32_MAX - digit) / 10)
+        const auto digit = static_cast<uint64_t>(*text - '0');
+        if (number > (UINT64_MAX - digit) / 10)
             return Error::Range;
         number = number * 10 + digit;
     }
     return number;
 }
 
+Result<uint32_t> parse_number(const char* text) noexcept {
+    const Result<uint64_t> number = parse_number64(text);
+    if (number.ok() && number.value() > UINT32_MAX)
+        return Error::Range;
+    return number.ok() ? Result<uint32_t>{static_cast<uint32_t>(number.value())}
+                       : Result<uint32_t>{number.error()};
+}
+
 // One look at the node: what was checked is what is used. absent: what a missing
 // node means, or nullptr when it must be there.
-Result<uint32_t> Xenstore::read(xpv_xs_dir dir, const Key& key, uint32_t min, uint32_t max,
-                                const uint32_t* absent) const noexcept {
+Result<uint64_t> Xenstore::read(xpv_xs_dir dir, const Key& key, uint64_t min, uint64_t max,
+                                const uint64_t* absent) const noexcept {
     const char* const whose = dir == XPV_XS_PEER ? "the other end's " : "";
+    const auto from = static_cast<unsigned long long>(min);
+    const auto to = static_cast<unsigned long long>(max);
     char text[value_size];
     const int length = xpv_xs_read(bus_, dir, key.text(), text, sizeof(text));
     if (length == to_errno(Error::NoEntry)) {
         if (absent != nullptr)
             return *absent;
-        xpv_log(bus_, XPV_LOG_ERR, "%s%s is missing, a number in %u..%u is needed", whose,
-                key.text(), min, max);
+        xpv_log(bus_, XPV_LOG_ERR, "%s%s is missing, a number in %llu..%llu is needed", whose,
+                key.text(), from, to);
         return Error::NoEntry;
     }
     if (length == to_errno(Error::TooBig)) {
-        xpv_log(bus_, XPV_LOG_ERR, "%s%s is too long for a number in %u..%u", whose, key.text(),
-                min, max);
+        xpv_log(bus_, XPV_LOG_ERR, "%s%s is too long for a number in %llu..%llu", whose, key.text(),
+                from, to);
         return Error::Range;
     }
     if (length < 0)
         return from_errno(length);
-    const Result<uint32_t> number = parse_number(text);
+    const Result<uint64_t> number = parse_number64(text);
     if (!number.ok() || number.value() < min || number.value() > max) {
         make_printable(text);
-        xpv_log(bus_, XPV_LOG_ERR, "%s%s = \"%s\" is not a number in %u..%u", whose, key.text(),
-                text, min, max);
+        xpv_log(bus_, XPV_LOG_ERR, "%s%s = \"%s\" is not a number in %llu..%llu", whose, key.text(),
+                text, from, to);
         return Error::Range;
     }
     return number;
 }
 
+namespace {
+
+// Of a number that was checked against 32 bits.
+Result<uint32_t> narrow(const Result<uint64_t>& number) noexcept {
+    if (!number.ok())
+        return number.error();
+    return static_cast<uint32_t>(number.value());
+}
+
+} // namespace
+
 Result<uint32_t> Xenstore::require(xpv_xs_dir dir, const Key& key, uint32_t min,
                                    uint32_t max) const noexcept {
-    return read(dir, key, min, max, nullptr);
+    return narrow(read(dir, key, min, max, nullptr));
 }
 
 Result<uint32_t> Xenstore::optional(xpv_xs_dir dir, const Key& key, uint32_t min, uint32_t max,
                                     uint32_t absent) const noexcept {
-    return read(dir, key, min, max, &absent);
+    const uint64_t otherwise = absent;
+    return narrow(read(dir, key, min, max, &otherwise));
+}
+
+Result<uint64_t> Xenstore::require64(xpv_xs_dir dir, const Key& key, uint64_t min,
+                                     uint64_t max) const noexcept {
+    return read(dir, key, min, max, nullptr);
 }
 
 bool Xenstore::flag(xpv_xs_dir dir, const Key& key, bool absent) const noexcept {

@@ -19,6 +19,12 @@ public:
         append(number);
         append(suffix);
     }
+    // name in folder, which is "" or ends with a slash.
+    static Key in(const char* folder, const char* name) noexcept {
+        Key key{folder};
+        key.append(name);
+        return key;
+    }
     const char* text() const noexcept { return text_; }
 
 private:
@@ -31,10 +37,12 @@ private:
 
 // Decimal digits only, no sign, no space, no overflow; nothing after them.
 Result<uint32_t> parse_number(const char* text) noexcept;
+Result<uint64_t> parse_number64(const char* text) noexcept;
 
 class Xenstore {
 public:
     explicit Xenstore(xpv_xenbus* bus) noexcept : bus_{bus} {}
+    xpv_xenbus* bus() const noexcept { return bus_; }
 
     // A number that must be there: NoEntry when it is not, Range when it is not a
     // number or not in min..max. Each failure is logged. May sleep, as all below.
@@ -45,6 +53,10 @@ public:
     // logged.
     Result<uint32_t> optional(xpv_xs_dir dir, const Key& key, uint32_t min, uint32_t max,
                               uint32_t absent) const noexcept;
+
+    // The same of 64 bits: NoEntry (logged), or Range.
+    Result<uint64_t> require64(xpv_xs_dir dir, const Key& key, uint64_t min,
+                               uint64_t max) const noexcept;
 
     // A feature node, 0 or 1. Absent or rubbish (logged) gives `absent`: a feature
     // that nobody can read is one that was not offered.
@@ -72,8 +84,8 @@ public:
     }
 
 private:
-    Result<uint32_t> read(xpv_xs_dir dir, const Key& key, uint32_t min, uint32_t max,
-                          const uint32_t* absent) const noexcept;
+    Result<uint64_t> read(xpv_xs_dir dir, const Key& key, uint64_t min, uint64_t max,
+                          const uint64_t* absent) const noexcept;
 
     xpv_xenbus* bus_;
 };

@@ -49,6 +49,8 @@ void Account::enter(Call call, Context worst) noexcept {
     ++calls_[static_cast<uint32_t>(call)];
     if (context > worst)
         XPV_FAKE_FAIL("upcall %d in %s", static_cast<int>(call), name_of(context));
+    if (locks != 0 && worst == Context::Process)
+        XPV_FAKE_FAIL("upcall %d, which may sleep, with a lock held", static_cast<int>(call));
     if (hook_ != nullptr && !in_hook_) {
         in_hook_ = true;
         hook_(hook_context_, call);

@@ -93,6 +93,7 @@ public:
     }
 
     Context context = Context::Process;
+    uint32_t locks = 0; // taken now: a bit for each order
 
     // Handed out and not back yet.
     Count memory{"xpv_alloc memory"};

@@ -21,7 +21,7 @@ Memory::Memory(Account& account) noexcept
 Memory::~Memory() {
     for (uint32_t i = 0; i < fresh_; ++i)
         if (table_[i].is == xpv_page::Is::Owned)
-            xpv_test_free(table_[i].bytes); // leaked, and reported as that
+            release(table_[i].block, table_[i].bytes); // leaked, and reported as that
     xpv_test_free(table_);
     xpv_test_free(chains_);
 }
@@ -46,7 +46,7 @@ xpv_page* Memory::make(xpv_page::Is is, uint8_t* bytes) noexcept {
         free_first_ = page->next;
     else
         return nullptr;
-    *page = xpv_page{bytes, nullptr, is, 0};
+    *page = xpv_page{bytes, nullptr, is, 0, 0, nullptr};
     if (is != xpv_page::Is::Frame) {
         page->next = *chain(bytes);
         *chain(bytes) = page;
@@ -99,8 +99,40 @@ xpv_page* Memory::page_alloc(xpv_alloc_mode mode) noexcept {
     return page;
 }
 
+void Memory::release(xpv_page::Block* block, uint8_t* bytes) noexcept {
+    if (block == nullptr) {
+        xpv_test_free(bytes);
+        return;
+    }
+    if (--block->pages != 0)
+        return;
+    xpv_test_free(block->bytes);
+    xpv_test_free(block);
+}
+
+int Memory::pages_alloc(uint32_t count, xpv_page** pages) noexcept {
+    account_.enter(Call::PageAlloc, Context::Process);
+    if (account_.inject(Call::PageAlloc, 1) != 0)
+        return -12;
+    auto* const bytes = static_cast<uint8_t*>(xpv_test_alloc(count * page_size));
+    auto* const block = static_cast<xpv_page::Block*>(xpv_test_alloc(sizeof(xpv_page::Block)));
+    *block = {bytes, count};
+    for (uint32_t i = 0; i < count; ++i) {
+        pages[i] = make(xpv_page::Is::Owned, bytes + i * page_size);
+        pages[i]->block = block;
+        account_.pages.take();
+    }
+    return 0;
+}
+
+void Memory::page_hold(xpv_page* page) noexcept { ++page->holds; }
+
 void Memory::page_free(xpv_page* page) noexcept {
     account_.enter(Call::Free, Context::Softirq);
+    if (page != nullptr && page->holds != 0) {
+        --page->holds;
+        return;
+    }
     if (page == nullptr || page->is != xpv_page::Is::Owned) {
         XPV_FAKE_FAIL("a page is freed that is not out (freed twice, or not ours)");
         return;
@@ -108,9 +140,10 @@ void Memory::page_free(xpv_page* page) noexcept {
     if (page->grants != 0)
         XPV_FAKE_FAIL("a page is freed that the peer can still access");
     uint8_t* const bytes = page->bytes;
+    xpv_page::Block* const block = page->block;
     unmake(page);
     __builtin_memset(bytes, freed, page_size);
-    xpv_test_free(bytes);
+    release(block, bytes);
     account_.pages.give();
 }
 
@@ -152,4 +185,48 @@ uint64_t xpv_gfn_of(const void* address) {
     if (world().memory.find(address) == nullptr)
         XPV_FAKE_FAIL("the frame of an address that is in no page");
     return reinterpret_cast<uintptr_t>(address) / xpv::page_size;
+}
+
+int xpv_pages_alloc(uint32_t count, xpv_page** pages) {
+    return world().memory.pages_alloc(count, pages);
+}
+void xpv_page_hold(xpv_page* page) { world().memory.page_hold(page); }
+
+// ---- locks: nobody else runs, but taking one twice would never end -------------------
+
+struct xpv_lock {
+    uint32_t order;
+    bool taken;
+};
+
+xpv_lock* xpv_lock_new(uint32_t order) {
+    auto* const lock = static_cast<xpv_lock*>(xpv_alloc(sizeof(xpv_lock)));
+    if (lock != nullptr)
+        lock->order = order;
+    return lock;
+}
+
+void xpv_lock_free(xpv_lock* lock) {
+    if (lock != nullptr && lock->taken)
+        XPV_FAKE_FAIL("a lock is freed that is taken");
+    xpv_free(lock);
+}
+
+unsigned long xpv_lock_take(xpv_lock* lock) {
+    Account& account = world().account;
+    unsigned long taken = account.locks;
+    if (lock->taken)
+        XPV_FAKE_FAIL("a lock is taken twice");
+    if (taken >> lock->order != 0)
+        XPV_FAKE_FAIL("a lock of order %u is taken inside another", lock->order);
+    lock->taken = true;
+    account.locks = static_cast<uint32_t>(taken | 1UL << lock->order);
+    return taken;
+}
+
+void xpv_lock_drop(xpv_lock* lock, unsigned long flags) {
+    if (!lock->taken)
+        XPV_FAKE_FAIL("a lock is dropped that is not taken");
+    lock->taken = false;
+    world().account.locks = static_cast<uint32_t>(flags);
 }

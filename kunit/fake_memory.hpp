@@ -13,6 +13,13 @@ struct xpv_page {
     xpv_page* next; // in a hash chain or the free list
     Is is;
     uint16_t grants; // owned: grants in force over it
+    uint16_t holds;  // owners beside the one that it belongs to
+    // Owned, allocated together with others: memory goes with the last of them.
+    struct Block {
+        uint8_t* bytes;
+        uint32_t pages;
+    };
+    Block* block;
 };
 
 namespace xpv::fake {
@@ -35,12 +42,15 @@ public:
 
     xpv_page* page_alloc(xpv_alloc_mode mode) noexcept;
     void page_free(xpv_page* page) noexcept;
+    int pages_alloc(uint32_t count, xpv_page** pages) noexcept;
+    void page_hold(xpv_page* page) noexcept;
 
 private:
     static constexpr uint32_t max_pages = 8192;
     static constexpr uint32_t chains = 1024;
 
     xpv_page** chain(const void* address) noexcept;
+    void release(xpv_page::Block* block, uint8_t* bytes) noexcept;
 
     Account& account_;
     xpv_page* table_; // max_pages entries, and

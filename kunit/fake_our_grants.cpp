@@ -142,7 +142,7 @@ void OurGrants::poll_deferred() noexcept {
 // ---- upcalls -------------------------------------------------------------------
 
 int OurGrants::reserve(uint32_t count, uint32_t* refs) noexcept {
-    account_.enter(Call::Reserve, Context::Process);
+    account_.enter(Call::Reserve, Context::Hardirq);
     if (const int code = account_.inject(Call::Reserve, -28); code != 0)
         return code;
     if (count > 65535 || account_.refs.outstanding() + count > capacity ||

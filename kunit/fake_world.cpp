@@ -127,3 +127,8 @@ void xpv_xenbus_well(xpv_xenbus* bus) {
 }
 
 uint64_t xpv_now_ms() { return xpv::fake::world().now_ms; }
+
+void xpv_sleep_ms(uint32_t ms) {
+    xpv::fake::world().account.enter(xpv::fake::Call::Wait, xpv::fake::Context::Process);
+    xpv::fake::world().now_ms += ms;
+}

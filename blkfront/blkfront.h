@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the frontend's C files share. Never seen by C++. */
+#ifndef XPV_BLKFRONT_H
+#define XPV_BLKFRONT_H
+
+#include <linux/blk-mq.h>
+#include <linux/blkdev.h>
+#include <linux/hrtimer.h>
+#include <linux/mutex.h>
+#include <linux/workqueue.h>
+
+#include "blkfront/abi.h"
+#include "shim/shim.h"
+
+#define BLKFRONT_MAJOR 202
+
+struct blkfront_timer {
+	struct xpv_blkfront_os *os;
+	struct hrtimer timer;
+	u32 ring;
+};
+
+/* An event of core/end.hpp that is due in a while. */
+struct blkfront_poke {
+	struct xpv_blkfront_os *os;
+	struct delayed_work work;
+	enum xpv_event event;
+};
+enum { BLKFRONT_CHANGED,
+       BLKFRONT_BROKE,
+       BLKFRONT_RENEW,
+       BLKFRONT_POKES };
+
+/* A disk of the guest's: from probe until it is removed and nobody has it open. */
+struct xpv_blkfront_os {
+	struct xpv_xenbus bus;
+	struct xpv_blkfront *core;
+	struct mutex lock; /* the handshake, ticks, views */
+	struct blkfront_poke pokes[BLKFRONT_POKES];
+	struct delayed_work tick_work;
+	struct work_struct add_work; /* adds the disk: reads its partitions */
+	struct blkfront_timer timers[XPV_BLKFRONT_MAX_RINGS];
+	struct xpv_blkfront_name name;
+	struct dentry *debugfs;
+
+	struct blk_mq_tag_set tags;
+	struct gendisk *disk; /* once the backend has described it */
+	atomic_t openers;
+	bool stopped;  /* lock */
+	bool hopeless; /* lock; nobody needs to wait for it */
+	bool gone;     /* lock; removed */
+	bool added;
+};
+
+/* main.c */
+extern struct workqueue_struct *blkfront_works;
+int blkfront_handle(struct xpv_blkfront_os *os, enum xpv_event event);
+
+/* disk.c */
+extern const struct block_device_operations blkfront_fops;
+void blkfront_add_work(struct work_struct *work);
+void blkfront_disk_end(struct xpv_blkfront_os *os);
+void blkfront_disk_put(struct xpv_blkfront_os *os);
+
+/* queue.c */
+extern const struct blk_mq_ops blkfront_mq_ops;
+void blkfront_timers_init(struct xpv_blkfront_os *os);
+void blkfront_timers_cancel(struct xpv_blkfront_os *os);
+
+/* debugfs.c */
+void blkfront_debugfs_init(void);
+void blkfront_debugfs_exit(void);
+void blkfront_debugfs_add(struct xpv_blkfront_os *os);
+
+#endif

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* /sys/kernel/debug/xpv-blkfront/<device>/: the disk, its rings as both ends see them,
+ * and what they have counted.
+ */
+#include <linux/debugfs.h>
+#include <linux/seq_file.h>
+
+#include "blkfront/blkfront.h"
+
+static struct dentry *root;
+
+static int disk_show(struct seq_file *out, void *unused)
+{
+	struct xpv_blkfront_os *os = out->private;
+	struct xpv_blkfront_summary is;
+
+	mutex_lock(&os->lock);
+	xpv_blkfront_summarise(os->core, &is);
+	mutex_unlock(&os->lock);
+	seq_printf(out, "%s: %s%s%s\n", os->name.text,
+		   is.connected ? "connected" : "not connected",
+		   is.failing ? ", requests fail" : "",
+		   is.dirty ? ", written and not flushed" : "");
+	seq_printf(out, "rings %u, %u segments per ring request, %s\n",
+		   is.rings, is.segments,
+		   is.persistent ? "copied" : "granted as it lies");
+	seq_printf(out, "sectors %llu of 512, blocks of %u (physical %u)\n",
+		   is.disk.sectors, is.disk.sector_size,
+		   is.disk.physical_size);
+	seq_printf(out, "flush %u barrier %u discard %u erase %u readonly %u\n",
+		   is.disk.flush, is.disk.barrier, is.disk.discard,
+		   is.disk.erase, is.disk.readonly);
+	seq_printf(out,
+		   "pages kept %u free %u held by a former backend %u of %u\n",
+		   is.pool_kept, is.pool_free, is.pool_stuck,
+		   is.pool_capacity);
+	seq_printf(out, "requests that wait for a backend %u\n", is.parked);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(disk);
+
+static int rings_show(struct seq_file *out, void *unused)
+{
+	struct xpv_blkfront_os *os = out->private;
+	struct xpv_blkfront_view ring;
+	u32 i;
+
+	for (i = 0; i < XPV_BLKFRONT_MAX_RINGS; i++) {
+		mutex_lock(&os->lock);
+		xpv_blkfront_view_ring(os->core, i, &ring);
+		mutex_unlock(&os->lock);
+		if (!ring.connected)
+			continue;
+		seq_printf(out, "ring %u: size %u, pages %u, event channel %u\n",
+			   i, ring.size, ring.pages, ring.port);
+		seq_printf(out, "  req prod  %10u  shared %10u  event %10u\n",
+			   ring.req_prod, ring.shared_req_prod,
+			   ring.shared_req_event);
+		seq_printf(out, "  rsp cons  %10u  prod   %10u  event %10u\n",
+			   ring.rsp_cons, ring.shared_rsp_prod,
+			   ring.shared_rsp_event);
+		seq_printf(out, "  waiting for slots %u, for pages %u\n",
+			   ring.ready, ring.waiting);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(rings);
+
+static const struct {
+	const char *name;
+	size_t offset;
+} counters[] = {
+#define X(name) { #name, offsetof(struct xpv_blkfront_counters, name) },
+	XPV_BLKFRONT_COUNTERS(X)
+#undef X
+};
+
+static int counters_show(struct seq_file *out, void *unused)
+{
+	struct xpv_blkfront_os *os = out->private;
+	u32 i, ring;
+	u64 sum;
+
+	for (i = 0; i < ARRAY_SIZE(counters); i++) {
+		sum = 0;
+		for (ring = 0; ring < XPV_BLKFRONT_MAX_RINGS; ring++)
+			sum += *(const u64 *)((const char *)xpv_blkfront_ring_counters(
+						      os->core, ring) +
+					      counters[i].offset);
+		seq_printf(out, "%s %llu\n", counters[i].name, sum);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(counters);
+
+void blkfront_debugfs_add(struct xpv_blkfront_os *os)
+{
+	os->debugfs = debugfs_create_dir(dev_name(&os->bus.dev->dev), root);
+	debugfs_create_file("disk", 0400, os->debugfs, os, &disk_fops);
+	debugfs_create_file("rings", 0400, os->debugfs, os, &rings_fops);
+	debugfs_create_file("counters", 0400, os->debugfs, os, &counters_fops);
+}
+
+void blkfront_debugfs_init(void)
+{
+	root = debugfs_create_dir("xpv-blkfront", NULL);
+}
+
+void blkfront_debugfs_exit(void)
+{
+	debugfs_remove_recursive(root);
+}

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "blkfront/pool.hpp"
+
+namespace xpv::blkfront {
+
+Result<void> Pool::create(uint32_t capacity) noexcept {
+    XPV_TRY(lock_.create(1));
+    auto* const entries = static_cast<Entry*>(xpv_alloc(capacity * sizeof(Entry)));
+    if (entries == nullptr)
+        return Error::NoMemory;
+    entries_ = entries;
+    capacity_ = capacity;
+    for (uint32_t i = capacity; i-- > 0;) {
+        entries_[i].ref = no_ref;
+        push(bare_, static_cast<Index>(i));
+    }
+    return {};
+}
+
+Result<void> Pool::open(uint16_t peer, uint32_t kept, uint32_t lent) noexcept {
+    peer_ = peer;
+    reserve_ = kept;
+    lent_reserve_ = lent;
+    // Nobody else is here yet.
+    while (kept_ < kept) {
+        Stack& from = cold_.count != 0 ? cold_ : bare_;
+        if (from.count == 0)
+            return Error::NoSpace;
+        const Index i = pop(from);
+        if (!make_one(i, XPV_ALLOC_SLEEP)) {
+            push(entries_[i].page != nullptr ? cold_ : bare_, i);
+            return entries_[i].page != nullptr ? Error::NoSpace : Error::NoMemory;
+        }
+        push(free_, i);
+        ++kept_;
+    }
+    // Pages that are too many beside the lent ones; and references for these.
+    while (bare_.count < lent && cold_.count != 0) {
+        const Index i = pop(cold_);
+        xpv_page_free(entries_[i].page);
+        entries_[i].page = nullptr;
+        push(bare_, i);
+    }
+    Index i = bare_.top;
+    for (uint32_t n = 0; n < lent; ++n, i = entries_[i].next) {
+        if (i == none)
+            return Error::NoSpace;
+        if (entries_[i].ref == no_ref && xpv_gnttab_reserve(1, &entries_[i].ref) < 0) {
+            entries_[i].ref = no_ref;
+            return Error::NoSpace;
+        }
+    }
+    lowest_free_ = free_.count;
+    return {};
+}
+
+void Pool::push_all(Stack& stack, Index first) noexcept {
+    while (first != none) {
+        const Index i = first;
+        first = entries_[i].next;
+        push(stack, i);
+    }
+}
+
+// In front of chain.
+void Pool::move_to(Index& chain, Stack& from, uint32_t count) noexcept {
+    for (; count > 0; --count) {
+        const Index i = pop(from);
+        entries_[i].next = chain;
+        chain = i;
+    }
+}
+
+// The lock is held. Take entries off the lists; `made`: those that have to be made yet, up
+// to `make` of the kept ones.
+bool Pool::detach(uint32_t kept, uint32_t lent, uint32_t make, Chains& chains,
+                  Index& made) noexcept {
+    const uint32_t ready = min(kept, free_.count);
+    const uint32_t missing = kept - ready;
+    const uint32_t bare = bare_.count > lent_reserve_ ? bare_.count - lent_reserve_ : 0;
+    if (missing > make || missing > cold_.count + bare || lent > bare_.count)
+        return false;
+    move_to(chains.kept, free_, ready);
+    const uint32_t cold = min(missing, cold_.count);
+    // Lent ones first: they are the ones with references.
+    move_to(chains.lent, bare_, lent);
+    move_to(made, cold_, cold);
+    move_to(made, bare_, missing - cold);
+    store_once(&kept_, kept_ + missing);
+    lowest_free_ = min(lowest_free_, free_.count);
+    return true;
+}
+
+bool Pool::take(uint32_t kept, uint32_t lent, Chains& chains) noexcept {
+    Index made = none;
+    {
+        const Guard guard{lock_};
+        if (in_line_ != 0 || !detach(kept, lent, kept, chains, made))
+            return false;
+    }
+    if (made == none && chains.lent == none) [[likely]]
+        return true;
+    const bool enough = make(made, XPV_ALLOC_ATOMIC) && refer(chains.lent);
+    if (enough) {
+        while (made != none) {
+            const Index i = made;
+            made = entries_[i].next;
+            entries_[i].next = chains.kept;
+            chains.kept = i;
+        }
+        return true;
+    }
+    const Guard guard{lock_};
+    while (made != none) {
+        const Index i = made;
+        made = entries_[i].next;
+        const Entry& entry = entries_[i];
+        const bool granted = entry.page != nullptr && entry.ref != no_ref;
+        push(granted ? free_ : entry.page != nullptr ? cold_ : bare_, i);
+        if (!granted)
+            store_once(&kept_, kept_ - 1);
+    }
+    push_all(free_, chains.kept);
+    push_all(bare_, chains.lent);
+    chains = {};
+    return false;
+}
+
+bool Pool::take_in_line(uint32_t ring, uint32_t kept, uint32_t lent, Chains& chains) noexcept {
+    Index made = none;
+    const Guard guard{lock_};
+    const bool first = in_line_ == 0 || line_[0] == ring;
+    if (first && detach(kept, lent, 0, chains, made)) {
+        if (refer(chains.lent)) {
+            if (in_line_ != 0) {
+                --in_line_;
+                for (uint32_t i = 0; i < in_line_; ++i)
+                    line_[i] = line_[i + 1];
+            }
+            return true;
+        }
+        push_all(free_, chains.kept);
+        push_all(bare_, chains.lent);
+        chains = {};
+    }
+    for (uint32_t i = 0; i < in_line_; ++i)
+        if (line_[i] == ring)
+            return false;
+    line_[in_line_] = static_cast<uint8_t>(ring);
+    store_once(&in_line_, in_line_ + 1);
+    return false;
+}
+
+void Pool::leave_line(uint32_t ring) noexcept {
+    if (load_once(&in_line_) == 0)
+        return;
+    const Guard guard{lock_};
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < in_line_; ++i)
+        if (line_[i] != ring)
+            line_[kept++] = line_[i];
+    store_once(&in_line_, kept);
+}
+
+uint32_t Pool::next() const noexcept {
+    if (load_once(&in_line_) == 0) [[likely]]
+        return nobody;
+    const Guard guard{lock_};
+    return in_line_ == 0 ? nobody : line_[0];
+}
+
+void Pool::give(const Chains& chains) noexcept {
+    if (chains.kept == none && chains.lent == none)
+        return;
+    const Guard guard{lock_};
+    push_all(free_, chains.kept);
+    push_all(bare_, chains.lent);
+}
+
+// ---- grants ----------------------------------------------------------------------
+
+bool Pool::make_one(Index i, xpv_alloc_mode mode) noexcept {
+    Entry& entry = entries_[i];
+    if (entry.ref == no_ref && xpv_gnttab_reserve(1, &entry.ref) < 0) {
+        entry.ref = no_ref;
+        return false;
+    }
+    if (entry.page == nullptr) {
+        xpv_page* const page = xpv_page_alloc(mode);
+        if (page == nullptr) {
+            xpv_gnttab_unreserve(1, &entry.ref);
+            entry.ref = no_ref;
+            return false;
+        }
+        entry.page = page;
+        entry.address = static_cast<uint8_t*>(xpv_page_address(page));
+    }
+    xpv_gnttab_grant(peer_, 1, &entry.ref, &entry.page, false);
+    return true;
+}
+
+// Entries of nobody's: no lock.
+bool Pool::make(Index first, xpv_alloc_mode mode) noexcept {
+    for (; first != none; first = entries_[first].next)
+        if (!make_one(first, mode))
+            return false;
+    return true;
+}
+
+bool Pool::refer(Index first) noexcept {
+    for (; first != none; first = entries_[first].next) {
+        Entry& entry = entries_[first];
+        if (entry.ref == no_ref && xpv_gnttab_reserve(1, &entry.ref) < 0) {
+            entry.ref = no_ref;
+            return false;
+        }
+    }
+    return true;
+}
+
+void Pool::lend(Index i, bool readonly) noexcept {
+    xpv_gnttab_grant(peer_, 1, &entries_[i].ref, &entries_[i].page, readonly);
+}
+
+bool Pool::unlend(Index first) noexcept {
+    bool all = true;
+    uint32_t refs[batch];
+    bool ended[batch];
+    while (first != none) {
+        uint32_t count = 0;
+        Index i = first;
+        for (; i != none && count < batch; i = entries_[i].next)
+            refs[count++] = entries_[i].ref;
+        const bool whole = xpv_gnttab_end(count, refs, ended) == count;
+        for (uint32_t n = 0; n < count; ++n, first = entries_[first].next)
+            if (ended[n])
+                entries_[first].page = nullptr;
+        all = all && whole;
+    }
+    return all;
+}
+
+bool Pool::try_unlend(Index first) noexcept {
+    bool all = true;
+    for (; first != none; first = entries_[first].next) {
+        Entry& entry = entries_[first];
+        if (entry.page == nullptr)
+            continue;
+        if (end_one(entry))
+            entry.page = nullptr;
+        else
+            all = false;
+    }
+    return all;
+}
+
+void Pool::abandon(Index first) noexcept {
+    for (; first != none; first = entries_[first].next) {
+        Entry& entry = entries_[first];
+        if (entry.page == nullptr || end_one(entry)) {
+            entry.page = nullptr;
+            continue;
+        }
+        xpv_page_hold(entry.page);
+        xpv_gnttab_defer(entry.ref, entry.page);
+        entry.page = nullptr;
+        entry.ref = no_ref;
+    }
+}
+
+bool Pool::end_one(Entry& entry) noexcept {
+    bool ended = false;
+    xpv_gnttab_give_up(1, &entry.ref, &ended);
+    if (ended)
+        entry.ref = no_ref;
+    return ended;
+}
+
+// ---- the connection's end ----------------------------------------------------------
+
+void Pool::close() noexcept {
+    const Guard guard{lock_};
+    store_once(&in_line_, 0u);
+    Stack all = free_;
+    free_ = {};
+    while (all.count != 0) {
+        const Index i = pop(all);
+        push(end_one(entries_[i]) ? cold_ : stuck_, i);
+    }
+    store_once(&kept_, 0u);
+}
+
+bool Pool::ended() noexcept {
+    const Guard guard{lock_};
+    Stack all = stuck_;
+    stuck_ = {};
+    while (all.count != 0) {
+        const Index i = pop(all);
+        push(end_one(entries_[i]) ? cold_ : stuck_, i);
+    }
+    return stuck_.count == 0;
+}
+
+void Pool::trim() noexcept {
+    Index idle = none;
+    uint32_t count = 0;
+    {
+        const Guard guard{lock_};
+        const uint32_t more = kept_ > reserve_ ? kept_ - reserve_ : 0;
+        count = min(more, (lowest_free_ + 1) / 2);
+        lowest_free_ = free_.count;
+        if (count == 0)
+            return;
+        // The bottom is what was not used for longest.
+        Index above = none;
+        Index i = free_.top;
+        for (uint32_t n = free_.count; n > count; --n) {
+            above = i;
+            i = entries_[i].next;
+        }
+        idle = i;
+        (above == none ? free_.top : entries_[above].next) = none;
+        free_.count -= count;
+        lowest_free_ = free_.count;
+    }
+    // What the backend has mapped stays, until it has not.
+    Index held = none;
+    Index over = none;
+    uint32_t gone = 0;
+    while (idle != none) {
+        const Index i = idle;
+        Entry& entry = entries_[i];
+        idle = entry.next;
+        const bool ended = end_one(entry);
+        if (ended) {
+            xpv_page_free(entry.page);
+            entry.page = nullptr;
+            ++gone;
+        }
+        Index& chain = ended ? over : held;
+        entry.next = chain;
+        chain = i;
+    }
+    const Guard guard{lock_};
+    store_once(&kept_, kept_ - gone);
+    push_all(bare_, over);
+    push_all(free_, held);
+}
+
+void Pool::destroy() noexcept {
+    for (uint32_t i = 0; i < capacity_; ++i) {
+        Entry& entry = entries_[i];
+        if (entry.page == nullptr) {
+            if (entry.ref != no_ref)
+                xpv_gnttab_unreserve(1, &entry.ref);
+        } else if (entry.ref == no_ref || end_one(entry)) {
+            xpv_page_free(entry.page);
+        } else {
+            xpv_gnttab_defer(entry.ref, entry.page);
+        }
+    }
+    xpv_free(entries_);
+    entries_ = nullptr;
+    capacity_ = 0;
+}
+
+} // namespace xpv::blkfront

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// A ring's life, answers, completions. ring_put.cpp: the way in.
+#include "blkfront/ring.hpp"
+
+#include "blkfront/device.hpp"
+
+namespace xpv::blkfront {
+
+Result<void> RingPages::open(uint16_t peer, uint32_t order) noexcept {
+    const uint32_t count = 1U << order;
+    XPV_TRY(check(xpv_pages_alloc(count, pages_)));
+    if (const int code = xpv_gnttab_reserve(count, refs_); code < 0) {
+        for (uint32_t i = 0; i < count; ++i)
+            xpv_page_free(pages_[i]);
+        return from_errno(code);
+    }
+    xpv_gnttab_grant(peer, count, refs_, pages_, false);
+    count_ = count;
+    return {};
+}
+
+bool RingPages::ended() noexcept {
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < count_; ++i) {
+        bool done = false;
+        xpv_gnttab_give_up(1, &refs_[i], &done);
+        if (done) {
+            xpv_page_free(pages_[i]);
+            continue;
+        }
+        refs_[left] = refs_[i];
+        pages_[left++] = pages_[i];
+    }
+    count_ = left;
+    return left == 0;
+}
+
+void RingPages::abandon() noexcept {
+    (void)ended();
+    while (count_ > 0) {
+        --count_;
+        xpv_gnttab_defer(refs_[count_], pages_[count_]);
+    }
+}
+
+xpv_blkfront_counters& Ring::counters() const noexcept { return device_.counters(index_); }
+
+Result<void> Ring::open(uint32_t order) noexcept {
+    XPV_TRY(pages_.open(device_.peer(), order));
+    {
+        const Guard guard{lock_};
+        ring_.attach(pages_.address(), size_t{page_size} << order);
+        reminded_ = 0;
+        broken_ = false;
+        open_ = true;
+    }
+    const Key name{"vbd", device_.vdevice(), "-q"};
+    return channel_.offer(device_.bus(), Key{name.text(), index_}.text(), on_event, this);
+}
+
+void Ring::close(RequestList& unanswered) noexcept {
+    (void)look();
+    {
+        const Guard guard{lock_};
+        open_ = false;
+    }
+    channel_.unbind();
+    while (atomic_load(&finishing_) != 0)
+        xpv_sleep_ms(1); // a timer's or a timeout's look
+    const Guard guard{lock_};
+    collect(unanswered);
+    ring_.detach();
+}
+
+// The lock is held. A request in flight by several slots is taken once.
+void Ring::collect(RequestList& unanswered) noexcept {
+    RequestList* const lists[] = {&ready_, &waiting_, &held_};
+    for (RequestList* const list : lists)
+        while (Request* const request = list->pop()) {
+            request->slots = 0;
+            unanswered.push(*request);
+        }
+    for (uint32_t i = 0; i < max_slots; ++i) {
+        Request* const request = ids_.is_taken(i) ? shadows_[i].request : nullptr;
+        if (request == nullptr || request->slots == 0)
+            continue;
+        request->slots = 0;
+        unanswered.push(*request);
+    }
+    ids_.reset();
+}
+
+void Ring::on_event(void* context) noexcept {
+    Ring& ring = *static_cast<Ring*>(context);
+    ++ring.counters().events;
+    const bool found = ring.look();
+    if (!found)
+        ++ring.counters().spurious;
+    ring.channel_.eoi(!found);
+}
+
+bool Ring::look() noexcept {
+    bool found = false;
+    for (uint32_t looks = 1;; ++looks) {
+        RequestList over;
+        bool notify = false;
+        bool again = false;
+        {
+            const Guard guard{lock_};
+            if (!open_ || broken_)
+                break;
+            found = reap(over) || found;
+            if (!broken_) {
+                issue(over);
+                notify = publish();
+                again = arm(found);
+            }
+            begin_finish(over);
+        }
+        if (notify)
+            channel_.notify();
+        finish(over);
+        if (!again)
+            break;
+        if (looks == most_looks) {
+            xpv_blkfront_os_look(device_.os(), index_, next_look_us);
+            break;
+        }
+    }
+    device_.wake_line();
+    return found;
+}
+
+// Ask for the next event; whether it is not needed. While answers come, one event may stand
+// for several, but never for more than half of what is in flight, and not for long: a look
+// in a while that finds nothing asks for each again.
+bool Ring::arm(bool found) noexcept {
+    const uint32_t more = found ? min(device_.event_batch(), ring_.in_flight() / 2) : 1;
+    const bool there = ring_.arm(max(more, 1U));
+    if (!there && more > 1)
+        xpv_blkfront_os_look(device_.os(), index_, next_look_us);
+    return there;
+}
+
+// The lock is held.
+bool Ring::reap(RequestList& over) noexcept {
+    const Result<uint32_t> pending = ring_.pending();
+    if (!pending.ok())
+        return broken("more answers than requests in flight", ring_.in_flight());
+    for (uint32_t i = 0; i < pending.value(); ++i) {
+        const RingIndex index = ring_.response_index();
+        if (!answer(ring_.take(), index, over).ok())
+            break;
+    }
+    return pending.value() != 0;
+}
+
+bool Ring::broken(const char* what, uint32_t value) noexcept {
+    broken_ = true;
+    device_.fail(what, index_, value);
+    return false;
+}
+
+Result<void> Ring::answer(const WireResponse& response, RingIndex index,
+                          RequestList& over) noexcept {
+    const Result<WireId> read = WireId::of(response.id);
+    const WireId id = read.ok() ? read.value() : WireId{max_slots, 0};
+    if (!ids_.is_taken(id.index) || ids_.generation(id.index) != id.life) {
+        broken("an answer to no request, id", static_cast<uint32_t>(response.id));
+        return Error::Protocol;
+    }
+    const Shadow& shadow = shadows_[id.index];
+    if (response.operation != shadow.op) {
+        broken("an answer to another operation", response.operation);
+        return Error::Protocol;
+    }
+    (void)ids_.give(id.index);
+    // A request that no answer lies over yet, and which is not to run again in the hands of
+    // a backend that starts over. What lies there later has the same byte.
+    if (static_cast<int32_t>(shadow.at - index) > 0)
+        ring_.scrub(shadow.at, no_op);
+    Request& request = *shadow.request;
+    if (response.status != BLKIF_RSP_OKAY) [[unlikely]]
+        judge(request, shadow.op, response.status);
+    if (--request.slots == 0 && request.issued == request.grants)
+        over.push(request);
+    return {};
+}
+
+// An answer that is no success.
+void Ring::judge(Request& request, uint8_t op, int16_t status) noexcept {
+    ++counters().errors;
+    const bool unknown = status == BLKIF_RSP_EOPNOTSUPP;
+    if (unknown && request.op == XPV_BLKFRONT_FLUSH) {
+        device_.lose_flush();
+        return; // there is no cache that we could flush: as good as done
+    }
+    if (unknown && op == BLKIF_OP_DISCARD)
+        device_.lose_discard(request.op == XPV_BLKFRONT_ERASE);
+    request.status = unknown ? XPV_BLKFRONT_UNSUPPORTED : XPV_BLKFRONT_IO_ERROR;
+}
+
+// Copies, gives everything back and hands up. No lock is held.
+void Ring::finish(RequestList& over) noexcept {
+    if (over.empty())
+        return;
+    Pool& pool = device_.pool();
+    RequestList done;
+    xpv_blkfront_counters& count = counters();
+    while (Request* const request = over.pop()) {
+        Pool::Chains chains{request->indirect, Pool::none};
+        if ((request->flags & lent) != 0) {
+            count.grants += request->grants;
+            if (!pool.unlend(request->first)) {
+                device_.fail("grants in use after the answer", index_, request->grants);
+                const Guard guard{lock_};
+                held_.push(*request);
+                continue;
+            }
+            chains.lent = request->first;
+        } else if (request->grants != 0) {
+            if (request->op == XPV_BLKFRONT_READ && request->status == XPV_BLKFRONT_OK)
+                copy(*request, false);
+            pool.give({request->first, Pool::none});
+        }
+        request->first = request->indirect = Pool::none;
+        pool.give(chains);
+        device_.note(*request);
+        ++count.requests;
+        done.push(*request);
+    }
+    if (!done.empty())
+        xpv_blkfront_os_done(device_.os(), done.take_chain());
+    (void)__atomic_sub_fetch(&finishing_, 1, __ATOMIC_SEQ_CST);
+}
+
+void Ring::kick() noexcept {
+    RequestList over;
+    bool notify = false;
+    {
+        const Guard guard{lock_};
+        if (!open_ || broken_) {
+            device_.pool().leave_line(index_);
+            return;
+        }
+        issue(over);
+        notify = publish();
+        begin_finish(over);
+    }
+    if (notify)
+        channel_.notify();
+    finish(over);
+}
+
+void Ring::view(xpv_blkfront_view& view) const noexcept {
+    const Guard guard{lock_};
+    view = {};
+    view.connected = open_;
+    view.ready = ready_.count();
+    view.waiting = waiting_.count();
+    if (!open_)
+        return;
+    const auto* const words = static_cast<const uint32_t*>(pages_.address());
+    view.size = ring_.size();
+    view.pages = pages_.count();
+    view.port = channel_.port();
+    view.req_prod = ring_.request_index();
+    view.rsp_cons = ring_.response_index();
+    view.shared_req_prod = load_once(&words[0]);
+    view.shared_req_event = load_once(&words[1]);
+    view.shared_rsp_prod = load_once(&words[2]);
+    view.shared_rsp_event = load_once(&words[3]);
+}
+
+} // namespace xpv::blkfront

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// One ring and the requests that came to it. A request is *waiting* for pages, *ready* with
+// all its pages but maybe not all its slots, or in flight; it is over when its last slot is
+// answered. Requests have no order among each other.
+//
+// Every request is accepted, whatever is free: the block layer's queues never stop.
+#pragma once
+
+#include "blkfront/blkif.hpp"
+#include "blkfront/features.hpp"
+#include "blkfront/plan.hpp"
+#include "blkfront/pool.hpp"
+#include "core/evtchn.hpp"
+#include "core/grant.hpp"
+#include "core/ids.hpp"
+
+namespace xpv::blkfront {
+
+class Device;
+
+// The pages of a ring, granted one by one, one after the other in memory.
+class RingPages : NoCopy {
+public:
+    RingPages() noexcept = default;
+    ~RingPages() { abandon(); }
+
+    // After ended(). May sleep.
+    Result<void> open(uint16_t peer, uint32_t order) noexcept;
+    // Take access back: whether the other end has let go of all. May be called again. May
+    // sleep.
+    bool ended() noexcept;
+    // What it still holds goes to the deferred list. May sleep.
+    void abandon() noexcept;
+
+    void* address() const noexcept { return xpv_page_address(pages_[0]); }
+    uint32_t count() const noexcept { return count_; }
+    const uint32_t* refs() const noexcept { return refs_; }
+
+private:
+    static constexpr uint32_t most = 1U << XPV_BLKFRONT_MAX_ORDER;
+    xpv_page* pages_[most] = {};
+    uint32_t refs_[most] = {};
+    uint32_t count_ = 0;
+};
+
+class Ring : NoCopy {
+public:
+    Ring(Device& device, uint32_t index) noexcept : device_{device}, index_{index} {}
+
+    // May sleep.
+    Result<void> create() noexcept { return lock_.create(0); }
+    // Pages, channel. May sleep.
+    Result<void> open(uint32_t order) noexcept;
+    // No connection any more; what it had goes to unanswered, with direct grants still in
+    // place. Nobody submits. May sleep.
+    void close(RequestList& unanswered) noexcept;
+    // Has the other end let go of the ring? May sleep.
+    bool ended() noexcept { return pages_.ended(); }
+
+    // Softirq or process context. more: somebody calls submit() or commit() after it.
+    void submit(RequestList& fresh, bool more) noexcept;
+    void commit() noexcept;
+    // For a request without an answer: look for it, or send our event once more. Whether
+    // there were answers since the last time. Any context.
+    bool remind() noexcept;
+    // Whether there were answers. Any context.
+    bool look() noexcept;
+    // Pages may have come back. Any context.
+    void kick() noexcept;
+
+    RingPlace place() const noexcept { return {pages_.refs(), channel_.port()}; }
+    void view(xpv_blkfront_view& view) const noexcept;
+
+private:
+    enum Flag : uint8_t {
+        lent = 1 << 0,   // its first chain is of others' pages
+        covers = 1 << 1, // a flush that covers writes
+    };
+    friend class Device;
+
+    struct Shadow {
+        Request* request;
+        RingIndex at;
+        uint8_t op; // as answered
+    };
+    static constexpr uint32_t no_op = 0xff;
+    // Looks in one event, while answers keep coming.
+    static constexpr uint32_t most_looks = 4;
+    static constexpr uint32_t next_look_us = 50;
+    // After a shortage that no answer will end.
+    static constexpr uint32_t retry_us = 10000;
+
+    bool prepare(Request& request, bool in_line) noexcept;
+    void prepare_direct(Request& request, Pool::Index first) noexcept;
+    void copy(Request& request, bool in) noexcept;
+    uint32_t count_direct(Request& request) const noexcept;
+
+    void issue(RequestList& over) noexcept;
+    bool put_all(Request& request) noexcept;
+    void put_plain(Request& request) noexcept;
+    void put_data(Request& request) noexcept;
+    uint64_t shadow(Request& request, uint8_t op) noexcept;
+    WireSegment next_segment(Request& request) noexcept;
+    bool publish() noexcept;
+
+    bool arm(bool found) noexcept;
+    bool reap(RequestList& over) noexcept;
+    Result<void> answer(const WireResponse& response, RingIndex index, RequestList& over) noexcept;
+    void judge(Request& request, uint8_t op, int16_t status) noexcept;
+    bool broken(const char* what, uint32_t value) noexcept;
+    // With the lock, and when it is dropped: requests that are over. close() waits for it.
+    void begin_finish(const RequestList& over) noexcept {
+        if (!over.empty())
+            (void)__atomic_add_fetch(&finishing_, 1, __ATOMIC_SEQ_CST);
+    }
+    void finish(RequestList& over) noexcept;
+    void collect(RequestList& unanswered) noexcept;
+
+    static void on_event(void* context) noexcept;
+    xpv_blkfront_counters& counters() const noexcept;
+
+    Device& device_;
+    const uint32_t index_;
+    uint32_t finishing_ = 0; // calls of finish(), atomic
+    Lock lock_;              // all below
+    bool open_ = false;
+    bool broken_ = false;
+    RingIndex reminded_ = 0; // where the answers were when remind() was called last
+    FrontRing<blkif_sring> ring_;
+    RequestList ready_;
+    RequestList waiting_;
+    RequestList held_; // answered, but the backend keeps their pages
+    IdPool<max_slots> ids_;
+    Shadow shadows_[max_slots] = {};
+    RingPages pages_;
+    EventChannel channel_;
+};
+
+} // namespace xpv::blkfront

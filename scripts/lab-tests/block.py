@@ -1,0 +1,279 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Our block frontend with Linux's backend: data, detaching, restarts, resizes. Arguments:
+names of tests, all by default. Needs one guest."""
+
+import os
+import re
+import sys
+import time
+
+from labtest import (Report, check, domid, event_channels, finish, guest, guest_start, guests, run,
+                     status, wait_for, xen_grants)
+
+MODULES = "/lib/modules/xpv"
+CONFIG = "/sys/kernel/config/nullb"
+SIZE = 48  # MB of a medium
+
+
+def medium(name, size=SIZE, **more):
+    """A null_blk with memory, discard and a cache, which is volatile: /dev/NAME."""
+    run("modprobe configfs; mountpoint -q /sys/kernel/config || mount -t configfs none "
+        "/sys/kernel/config; modprobe null_blk nr_devices=0")
+    values = {"memory_backed": 1, "size": size, "discard": 1, "queue_mode": 2, "cache_size": 8,
+              "blocksize": 512, **more, "power": 1}
+    if os.path.exists(f"{CONFIG}/{name}"):
+        gone(name)
+    os.makedirs(f"{CONFIG}/{name}")
+    for key, value in values.items():
+        run(f"echo {value} > {CONFIG}/{name}/{key}")
+    return f"/dev/{name}"
+
+
+def gone(name):
+    run(f"echo 0 > {CONFIG}/{name}/power", ok=False)
+    run(f"rmdir {CONFIG}/{name}", ok=False)
+
+
+def disks(name):
+    return re.findall(r"xvd\w+", guest(name, "ls /dev /sys/block", ok=False))
+
+
+def attach(name, target, vdev="xvda", access="w"):
+    run(f"xl block-attach {name} format=raw,vdev={vdev},access={access},target={target}")
+    wait_for(f"{vdev} is there", lambda: status(f"guest {name} test -b /dev/{vdev}") == 0)
+
+
+def detach(name, vdev="xvda", ok=True):
+    began = time.time()
+    output = run(f"xl block-detach {name} {vdev}", ok=ok)
+    ended = time.time() - began
+    if ok:
+        wait_for(f"{vdev} is gone", lambda: vdev not in disks(name))
+        print(f"# {vdev}: xl {ended:.1f} s, gone after {time.time() - began:.1f} s", flush=True)
+    return output
+
+
+def load(name, options=""):
+    guest(name, f"insmod {MODULES}/xpv-blkfront.ko {options}")
+
+
+def counters(name):
+    text = guest(name, "[ -d /sys/kernel/debug/xpv-blkfront ] || mount -t debugfs none /sys/kernel/debug;"
+                 " cat /sys/kernel/debug/xpv-blkfront/*/counters")
+    return {line.split()[0]: int(line.split()[1]) for line in text.splitlines()}
+
+
+def fio(device, what, runtime=0, size="32m"):
+    return (f"exec fio --name=v --filename={device} --direct=1 --ioengine=libaio --size={size} "
+            f"--verify=crc32c --verify_fatal=1 --verify_backlog=64 --randrepeat=0 "
+            f"{f'--time_based --runtime={runtime} ' if runtime else ''}{what} 2>&1")
+
+
+class Verified:
+    """fio with verify in the guest for as long as the block runs; it must not notice."""
+
+    def __init__(self, name, device="/dev/xvda"):
+        self.name = name
+        self.command = fio(device, "--rw=randwrite --bsrange=512-256k --bs_unaligned=0 "
+                           "--iodepth=16 --fsync=50", runtime=600)
+
+    def __enter__(self):
+        self.process = guest_start(self.name, self.command.replace("exec ", "", 1) +
+                                   "; echo ended $?")
+        wait_for("fio runs", lambda: counters(self.name)["requests"] > 200, 120)
+        return self
+
+    def __exit__(self, kind, *_):
+        guest(self.name, "killall -INT fio", ok=False)
+        output = self.process.communicate(timeout=300)[0]
+        if kind is None:
+            check("verify:" not in output and "error=" not in output.replace("error=0", "") and
+                  re.search(r"err= 0", output), f"fio: {output[-3000:]}")
+
+
+def whole(name, device="/dev/xvda", size="24m"):
+    """Every kind of request, verified. Direct grants are slow under emulation."""
+    for what in ("--rw=randwrite --bs=4k --iodepth=32",
+                 "--rw=randwrite --bsrange=512-1m --iodepth=8 --fsync=20",
+                 "--rw=write --bs=1m --iodepth=4",
+                 "--rw=randrw --bsrange=512-64k --iodepth=16",
+                 "--rw=randwrite --bs=4k --iodepth=64 --iodepth_batch_submit=16 "
+                 "--iodepth_batch_complete_min=8"):
+        output = guest(name, fio(device, what, size=size), timeout=600)
+        check("err= 0" in output, output[-2000:])
+    # 512 bytes off a page, and not through the page cache.
+    guest(name, f"dd if=/dev/urandom of=/tmp/s bs=512 count=4001 status=none; "
+          f"dd if=/tmp/s of={device} bs=512 seek=7 oflag=direct status=none; sync; "
+          f"dd if={device} bs=512 skip=7 count=4001 iflag=direct status=none | cmp - /tmp/s; "
+          "rm /tmp/s")
+
+
+def data(name):
+    """Persistent, direct, without indirect segments; small rings and large."""
+    device = medium("r0")
+    attach_first = True
+    for options, seen in (("", "copied"), ("persistent=2", "granted as it lies"),
+                          ("persistent=2 max_indirect_segments=0", "11 segments"),
+                          ("max_indirect_segments=32 max_ring_page_order=0 max_rings=1", "rings 1")):
+        load(name, options)
+        if attach_first:
+            attach(name, device)
+            attach_first = False
+        wait_for("xvda", lambda: status(f"guest {name} test -b /dev/xvda") == 0)
+        counters(name)
+        shown = guest(name, "cat /sys/kernel/debug/xpv-blkfront/*/disk")
+        check(seen in shown and "flush 1" in shown and "discard 1" in shown, shown)
+        check("[none]" in guest(name, "cat /sys/block/xvda/queue/scheduler"), "a scheduler")
+        whole(name, size="6m" if "persistent=2" in options else "24m")
+        count = counters(name)
+        print(f"# {options or 'default'}: {count}", flush=True)
+        check(count["errors"] == 0 and count["timeouts"] == 0, f"{count}")
+        guest(name, "rmmod xpv-blkfront")
+    load(name)
+    wait_for("xvda", lambda: status(f"guest {name} test -b /dev/xvda") == 0)
+    detach(name)
+    guest(name, "rmmod xpv-blkfront")
+
+
+def discards(name):
+    device = medium("r1")
+    load(name)
+    attach(name, device)
+    guest(name, "dd if=/dev/urandom of=/dev/xvda bs=1M count=8 oflag=direct status=none; "
+          "blkdiscard -o 1048576 -l 2097152 /dev/xvda; "
+          "dd if=/dev/xvda bs=1M skip=1 count=2 iflag=direct status=none | cmp -n 2097152 - /dev/zero")
+    detach(name)
+    gone("r1")
+    guest(name, "rmmod xpv-blkfront")
+
+
+def comes_and_goes(name):
+    """Attach and detach again and again; not while in use; nothing is left."""
+    device = medium("r0")
+    load(name)
+    attach(name, device)
+    detach(name)
+    grants, channels = xen_grants().get(domid(name)), event_channels(domid(name))
+    for turn in range(8):
+        attach(name, device)
+        guest(name, "dd if=/dev/xvda of=/dev/null bs=1M count=4 iflag=direct status=none")
+        if turn % 4 == 0:
+            holder = guest_start(name, "exec 3</dev/xvda; echo held; sleep 3; "
+                                 "dd bs=4k count=1 of=/dev/null <&3")
+            time.sleep(0.5)
+            detach(name)  # by the last close
+            finish(holder)
+        else:
+            detach(name)
+    check(xen_grants().get(domid(name)) == grants and event_channels(domid(name)) == channels,
+          f"grants {grants} before, {xen_grants()} after")
+    guest(name, "rmmod xpv-blkfront")
+
+
+def vbds():
+    return re.findall(r"vbd-\d+-\d+", run("ls /sys/bus/xen-backend/drivers/vbd"))
+
+
+def restarts(name):
+    """blkback unbound and bound again, ours reloaded, under fio with verify."""
+    device = medium("r0")
+    for options in ("", "persistent=2"):
+        load(name, options)
+        if "xvda" not in disks(name):
+            attach(name, device)
+        wait_for("xvda", lambda: status(f"guest {name} test -b /dev/xvda") == 0)
+        with Verified(name):
+            for turn in range(4):
+                vbd = vbds()[0]
+                run(f"echo {vbd} > /sys/bus/xen-backend/drivers/vbd/unbind")
+                time.sleep(1 if turn % 2 else 0)
+                run(f"echo {vbd} > /sys/bus/xen-backend/drivers/vbd/bind")
+                before = counters(name)["requests"]
+                wait_for("requests go on", lambda: counters(name)["requests"] > before + 50, 60)
+        print(f"# {counters(name)}", flush=True)
+        guest(name, "rmmod xpv-blkfront")
+    load(name)
+    wait_for("xvda", lambda: status(f"guest {name} test -b /dev/xvda") == 0)
+    detach(name)
+    guest(name, "rmmod xpv-blkfront")
+
+
+def resizes(name):
+    run("truncate -s 32M /tmp/d; losetup /dev/loop3 /tmp/d")
+    load(name)
+    attach(name, "/dev/loop3")
+    for size in (64, 16, 32):
+        run(f"truncate -s {size}M /tmp/d; losetup -c /dev/loop3")
+        wait_for(f"{size} MB", lambda: guest(name, "cat /sys/block/xvda/size").strip() ==
+                 str(size * 2048))
+        guest(name, "dd if=/dev/zero of=/dev/xvda bs=1M count=16 oflag=direct status=none")
+    detach(name)
+    run("losetup -d /dev/loop3; rm /tmp/d")
+    guest(name, "rmmod xpv-blkfront")
+
+
+def kinds(name):
+    """Read-only, 4096-byte blocks, other names."""
+    device = medium("r2", blocksize=4096)
+    load(name)
+    attach(name, device, "xvdb")
+    check(guest(name, "cat /sys/block/xvdb/queue/logical_block_size").strip() == "4096", "512")
+    output = guest(name, fio("/dev/xvdb", "--rw=randwrite --bsrange=4k-1m --iodepth=8"), timeout=600)
+    check("err= 0" in output, output)
+    detach(name, "xvdb")
+    gone("r2")
+    device = medium("r0")
+    for vdev in ("xvda1", "xvdq", "xvdaa"):
+        attach(name, device, vdev, "r")
+        check(guest(name, f"cat /sys/block/{vdev}/ro").strip() == "1", "writable")
+        check(status(f"guest {name} dd if=/dev/zero of=/dev/{vdev} bs=4k count=1") != 0, "written")
+        detach(name, vdev)
+    guest(name, "rmmod xpv-blkfront")
+
+
+def suspends(name):
+    """Saved and going on, saved and restored, under fio with verify. Not among the others:
+    Xen needs memory for it."""
+    device = medium("r0")
+    load(name)
+    attach(name, device)
+    counters(name)
+    command = fio("/dev/xvda", "--rw=randwrite --bsrange=512-256k --bs_unaligned=0 --iodepth=16 "
+                  "--fsync=50", runtime=3000).replace("exec ", "", 1)
+    guest(name, f"echo '{command} > /tmp/fio; echo status $? >> /tmp/fio' > /tmp/fio.sh; "
+          "setsid /usr/bin/sh /tmp/fio.sh > /dev/null 2>&1 &")
+    wait_for("fio runs", lambda: counters(name)["requests"] > 200, 120)
+    for way in ("xl save -c {0} /var/tmp/{0}", "xl save {0} /var/tmp/{0} && xl restore /var/tmp/{0}"):
+        run(f"{way.format(name)}; status=$?; rm -f /var/tmp/{name}; exit $status", timeout=300)
+        run(f"guest-wait {name}", timeout=300)
+        before = counters(name)["requests"]
+        wait_for("requests go on", lambda: counters(name)["requests"] > before + 50, 120)
+        print(f"# {way}: {counters(name)}", flush=True)
+    guest(name, "killall -INT fio")
+    wait_for("fio ends", lambda: "status" in guest(name, "cat /tmp/fio"), 300)
+    output = guest(name, "cat /tmp/fio")
+    check("verify:" not in output and "err= 0" in output, output[-3000:])
+    detach(name)
+    guest(name, "rmmod xpv-blkfront")
+
+
+NEEDS_MEMORY = {"suspends": suspends}
+TESTS = {test.__name__: test for test in (data, discards, kinds, comes_and_goes, resizes, restarts)}
+
+
+def main():
+    report = Report()
+    name = guests()[0]
+    for test in sys.argv[1:] or TESTS:
+        report.test(test, {**TESTS, **NEEDS_MEMORY}[test], name)
+        if report.failed:
+            print("# " + "\n# ".join(guest(name, "dmesg | tail -40; cat /sys/kernel/debug/"
+                                            "xpv-blkfront/*/*", ok=False).splitlines()), flush=True)
+            print("# " + "\n# ".join(run("dmesg | tail -20; xenstore-ls -f | grep vbd", ok=False)
+                                     .splitlines()), flush=True)
+            break
+    report.finish()
+
+
+main()
