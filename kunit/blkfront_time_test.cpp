@@ -149,3 +149,26 @@ TEST(blkfront_failures_while_running) {
                 break;
         }
 }
+
+// A tick between two connections does not take the new one's ring for the old one's.
+TEST(blkfront_ticks_while_it_attaches) {
+    Disk disk;
+    disk.settings.fail_after_s = 30;
+    CHECK(disk.connect());
+    disk.peer_state(XenbusStateClosed);
+    disk.handle(XPV_CHANGED);
+    disk.peer_state(XenbusStateInitWait);
+    for (uint32_t i = 0; i < 3; ++i)
+        disk.handle(XPV_CHANGED);
+    CHECK_EQ(disk.world.bus.state(), uint32_t{XenbusStateInitialised});
+    xpv_blkfront_tick(disk.device);
+    CHECK_EQ(disk.world.grants.state(disk.node("ring-ref")), fake::OurGrants::State::Granted);
+    CHECK(disk.settle());
+    BlockRequest request;
+    disk.prepare(request, XPV_BLKFRONT_WRITE, 0, 8, 0, 6);
+    disk.submit(request);
+    Blkback back{disk};
+    CHECK_EQ(back.serve(), 1u);
+    CHECK(disk.stored(0, 8, 6));
+    disk.world.grants.let_go_all();
+}

@@ -452,6 +452,7 @@ CASE(blkfront_fails_after_a_while)
 CASE(blkfront_leaves_a_backend_that_keeps_all)
 CASE(blkfront_timeouts)
 CASE(blkfront_failures_while_running)
+CASE(blkfront_ticks_while_it_attaches)
 END_SUITE(blkfront_time)
 
 /* Each of these fails, and scripts/kunit --selftest demands that it does: a suite
