@@ -21,17 +21,3 @@ bool xpv_end_wait(struct xpv_xenbus *bus, uint16_t mask, uint32_t timeout_ms)
 {
 	return xpv_wait_peer(bus->dev, mask, timeout_ms);
 }
-
-void xpv_end_report(struct xpv_xenbus *bus, int error, const char *format, ...)
-{
-	struct va_format message;
-	va_list arguments;
-
-	if (!__ratelimit(&bus->error_limit))
-		return;
-	va_start(arguments, format);
-	message.fmt = format;
-	message.va = &arguments;
-	xenbus_dev_error(bus->dev, error, "%pV", &message);
-	va_end(arguments);
-}

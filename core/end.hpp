@@ -211,8 +211,10 @@ private:
             }
         }
         phase_ = step.to;
-        if (step.actions & action_announce)
+        if (step.actions & action_announce) {
+            xpv_xenbus_well(bus_);
             self().announce();
+        }
         return {};
     }
 

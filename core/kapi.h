@@ -206,10 +206,13 @@ void xpv_end_poke(struct xpv_xenbus *bus, enum xpv_event event,
  * milliseconds; returns whether it is. May sleep. */
 bool xpv_end_wait(struct xpv_xenbus *bus, uint16_t mask, uint32_t timeout_ms);
 
-/* Why there is no connection, for people: one line in the log and the toolstack's
- * `error` node. error is a negative errno. May sleep. */
+/* Why there is no connection, for people: one line in the log and the device's `error`
+ * node for the toolstack, which stays until xpv_xenbus_well(). error is a negative errno.
+ * Rate limited. May sleep. */
 __attribute__((format(printf, 3, 4))) void
 xpv_end_report(struct xpv_xenbus *bus, int error, const char *format, ...);
+/* The device is in service: what was reported is over. May sleep. */
+void xpv_xenbus_well(struct xpv_xenbus *bus);
 
 /* ---- time -------------------------------------------------------------- */
 
@@ -230,15 +233,6 @@ enum xpv_log_level { XPV_LOG_ERR,
 __attribute__((format(printf, 3, 4))) void
 xpv_log(const struct xpv_xenbus *bus, enum xpv_log_level level,
 	const char *format, ...);
-
-/*
- * The same for the toolstack as well: an error line, also in xenstore's error node of
- * the device, which stays until xpv_xenbus_well(). Rate limited. May sleep.
- */
-__attribute__((format(printf, 2, 3))) void
-xpv_xenbus_report(struct xpv_xenbus *bus, const char *format, ...);
-/* The device is in service: what was reported is over. May sleep. */
-void xpv_xenbus_well(struct xpv_xenbus *bus);
 
 XPV_END_DECLS
 

@@ -165,6 +165,7 @@ TEST(end_front_that_is_broken) {
     CHECK_STREQ(b.world.ends.reported(), "the other end broke the protocol: responses beyond "
                                          "requests (queue 3, value 77)");
     CHECK_EQ(b.world.bus.state(), uint32_t{XenbusStateClosing});
+    CHECK(b.world.bus.reported);
     // A fault whose connection is over is no news.
     CHECK_EQ(b.toy.handle(XPV_BROKE), 0);
     CHECK_EQ(b.world.ends.reports, 1u);
@@ -172,6 +173,7 @@ TEST(end_front_that_is_broken) {
     b.peer(XenbusStateInitWait);
     b.peer(XenbusStateConnected);
     CHECK_EQ(b.toy.announced, 2u);
+    CHECK(!b.world.bus.reported); // in service again: the toolstack's node is taken back
 }
 
 // Of our own will: the backend lets go before the grants end.

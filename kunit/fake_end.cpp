@@ -40,9 +40,14 @@ bool xpv_end_wait(xpv_xenbus*, uint16_t mask, uint32_t timeout_ms) {
     return world().ends.wait(mask, timeout_ms);
 }
 
-void xpv_end_report(xpv_xenbus*, int error, const char* format, ...) {
+void xpv_end_report(xpv_xenbus* bus, int error, const char* format, ...) {
+    ++bus->reports;
+    bus->reported = true;
     __builtin_va_list arguments;
     __builtin_va_start(arguments, format);
     world().ends.report(error, format, arguments);
+    __builtin_va_end(arguments);
+    __builtin_va_start(arguments, format);
+    world().log.add(XPV_LOG_ERR, format, arguments);
     __builtin_va_end(arguments);
 }

@@ -110,17 +110,6 @@ void xpv_log(const xpv_xenbus*, xpv_log_level level, const char* format, ...) {
     __builtin_va_end(arguments);
 }
 
-void xpv_xenbus_report(xpv_xenbus* bus, const char* format, ...) {
-    xpv::fake::World& world = xpv::fake::world();
-    world.account.enter(xpv::fake::Call::Log, xpv::fake::Context::Process);
-    ++bus->reports;
-    bus->reported = true;
-    __builtin_va_list arguments;
-    __builtin_va_start(arguments, format);
-    world.log.add(XPV_LOG_ERR, format, arguments);
-    __builtin_va_end(arguments);
-}
-
 void xpv_xenbus_well(xpv_xenbus* bus) {
     xpv::fake::world().account.enter(xpv::fake::Call::Log, xpv::fake::Context::Process);
     bus->reported = false;

@@ -57,7 +57,7 @@ struct xpv_xenbus {
         return switched == 0 ? 0 : switches[(switched - 1) % max_switches];
     }
 
-    uint32_t reports = 0;  // xpv_xenbus_report()
+    uint32_t reports = 0;  // xpv_end_report()
     bool reported = false; // and not well since
 
     bool in_transaction = false;

@@ -121,8 +121,9 @@ void xpv_netback::settle() noexcept {
         if (step.empty || (step.actions & action_unregister) != 0)
             return;
         if (phase_ == Phase::Initialising && step.to == Phase::Closing && !removed_)
-            xpv_xenbus_report(bus_, "the frontend is connected to a backend that is gone: it has "
-                                    "to reconnect by itself, or its guest to be created anew");
+            xpv_end_report(bus_, to_errno(Error::Protocol),
+                           "the frontend is connected to a backend that is gone: it has "
+                           "to reconnect by itself, or its guest to be created anew");
         Done done = act(step);
         if (done == Done::Refused) {
             step = next(Role::Back, step.to, peer, Event::Broken, online);

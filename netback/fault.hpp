@@ -44,8 +44,8 @@ public:
     void report() noexcept {
         if (!raised())
             return;
-        xpv_xenbus_report(bus_, "device stopped: %s (queue %u, value %d)", fault_text(fault_),
-                          queue_, static_cast<int>(value_));
+        xpv_end_report(bus_, to_errno(Error::Protocol), "device stopped: %s (queue %u, value %d)",
+                       fault_text(fault_), queue_, static_cast<int>(value_));
         __atomic_store_n(&raised_, false, __ATOMIC_RELEASE);
     }
 

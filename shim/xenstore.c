@@ -88,7 +88,7 @@ void xpv_log(const struct xpv_xenbus *bus, enum xpv_log_level level,
 	va_end(arguments);
 }
 
-void xpv_xenbus_report(struct xpv_xenbus *bus, const char *format, ...)
+void xpv_end_report(struct xpv_xenbus *bus, int error, const char *format, ...)
 {
 	struct va_format message;
 	va_list arguments;
@@ -98,7 +98,7 @@ void xpv_xenbus_report(struct xpv_xenbus *bus, const char *format, ...)
 	va_start(arguments, format);
 	message.fmt = format;
 	message.va = &arguments;
-	xenbus_dev_error(bus->dev, -EPROTO, "%pV", &message);
+	xenbus_dev_error(bus->dev, error, "%pV", &message);
 	va_end(arguments);
 	bus->reported = true;
 }
