@@ -39,6 +39,6 @@ $(out)/kunit/host/%.o: private CXXFLAGS += -fhosted
 $(out)/%.o: %.cpp kunit/host.mk
 	@mkdir -p $(@D)
 	@echo "  HOSTCXX $@"
-	@$(CXX) $(CXXFLAGS) -MMD -c -o $@ $<
+	@$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(patsubst %.o,%.d,$(library) $(suites) $(host) $(out)/kunit/host/main.o)
