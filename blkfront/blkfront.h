@@ -6,7 +6,6 @@
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/hrtimer.h>
-#include <linux/mutex.h>
 #include <linux/workqueue.h>
 
 #include "blkfront/abi.h"
@@ -20,23 +19,10 @@ struct blkfront_timer {
 	u32 ring;
 };
 
-/* An event of core/end.hpp that is due in a while. */
-struct blkfront_poke {
-	struct xpv_blkfront_os *os;
-	struct delayed_work work;
-	enum xpv_event event;
-};
-enum { BLKFRONT_CHANGED,
-       BLKFRONT_BROKE,
-       BLKFRONT_RENEW,
-       BLKFRONT_POKES };
-
 /* A disk of the guest's: from probe until it is removed and nobody has it open. */
 struct xpv_blkfront_os {
 	struct xpv_xenbus bus;
 	struct xpv_blkfront *core;
-	struct mutex lock; /* the handshake, ticks, views */
-	struct blkfront_poke pokes[BLKFRONT_POKES];
 	struct delayed_work tick_work;
 	struct work_struct add_work; /* adds the disk: reads its partitions */
 	struct blkfront_timer timers[XPV_BLKFRONT_MAX_RINGS];
@@ -46,15 +32,11 @@ struct xpv_blkfront_os {
 	struct blk_mq_tag_set tags;
 	struct gendisk *disk; /* once the backend has described it */
 	atomic_t openers;
-	bool stopped;  /* lock */
-	bool hopeless; /* lock; nobody needs to wait for it */
-	bool gone;     /* lock; removed */
+	bool stopped;  /* bus.end.lock, as below */
+	bool hopeless; /* nobody needs to wait for it */
+	bool gone;     /* removed */
 	bool added;
 };
-
-/* main.c */
-extern struct workqueue_struct *blkfront_works;
-int blkfront_handle(struct xpv_blkfront_os *os, enum xpv_event event);
 
 /* disk.c */
 extern const struct block_device_operations blkfront_fops;

@@ -14,9 +14,9 @@ static int disk_show(struct seq_file *out, void *unused)
 	struct xpv_blkfront_os *os = out->private;
 	struct xpv_blkfront_summary is;
 
-	mutex_lock(&os->lock);
+	mutex_lock(&os->bus.end.lock);
 	xpv_blkfront_summarise(os->core, &is);
-	mutex_unlock(&os->lock);
+	mutex_unlock(&os->bus.end.lock);
 	seq_printf(out, "%s: %s%s%s\n", os->name.text,
 		   is.connected ? "connected" : "not connected",
 		   is.failing ? ", requests fail" : "",
@@ -46,9 +46,9 @@ static int rings_show(struct seq_file *out, void *unused)
 	u32 i;
 
 	for (i = 0; i < XPV_BLKFRONT_MAX_RINGS; i++) {
-		mutex_lock(&os->lock);
+		mutex_lock(&os->bus.end.lock);
 		xpv_blkfront_view_ring(os->core, i, &ring);
-		mutex_unlock(&os->lock);
+		mutex_unlock(&os->bus.end.lock);
 		if (!ring.connected)
 			continue;
 		seq_printf(out, "ring %u: size %u, pages %u, event channel %u\n",

@@ -20,17 +20,17 @@ static void count_close(struct gendisk *disk)
 
 	if (!atomic_dec_and_test(&os->openers))
 		return;
-	mutex_lock(&os->lock);
+	mutex_lock(&os->bus.end.lock);
 	if (!os->gone) /* a detach may wait for it */
 		xpv_end_poke(&os->bus, XPV_CHANGED, 0);
-	mutex_unlock(&os->lock);
+	mutex_unlock(&os->bus.end.lock);
 }
 
 static void free_disk(struct gendisk *disk)
 {
 	struct xpv_blkfront_os *os = disk->private_data;
 
-	mutex_destroy(&os->lock);
+	mutex_destroy(&os->bus.end.lock);
 	kfree(os);
 }
 
@@ -178,7 +178,7 @@ static int make_disk(struct xpv_blkfront_os *os,
 	set_disk_ro(disk, is->readonly);
 	os->disk = disk;
 	blk_mq_quiesce_queue(disk->queue); /* as os->stopped says */
-	queue_work(blkfront_works, &os->add_work);
+	queue_work(os->bus.end.driver->works, &os->add_work);
 	return 0;
 }
 

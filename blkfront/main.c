@@ -5,7 +5,6 @@
 #include <linux/cpumask.h>
 #include <linux/debugfs.h>
 #include <linux/module.h>
-#include <linux/sched/mm.h>
 #include <xen/platform_pci.h>
 #include <xen/xen.h>
 
@@ -49,46 +48,29 @@ module_param(detach_in_use, bool, 0444);
 MODULE_PARM_DESC(detach_in_use,
 		 "Let the toolstack detach a disk that is in use");
 
-struct workqueue_struct *blkfront_works;
-
-/* What an allocation waits for may be this disk. */
-int blkfront_handle(struct xpv_blkfront_os *os, enum xpv_event event)
+static struct xpv_blkfront_os *os_of(struct xpv_xenbus *bus)
 {
-	unsigned int flags;
-	int err;
-
-	mutex_lock(&os->lock);
-	flags = memalloc_noio_save();
-	err = xpv_blkfront_handle(os->core, event);
-	memalloc_noio_restore(flags);
-	mutex_unlock(&os->lock);
-	return err;
+	return container_of(bus, struct xpv_blkfront_os, bus);
 }
 
-static void poke_work(struct work_struct *work)
+static int blkfront_handle(struct xpv_xenbus *bus, enum xpv_event event)
 {
-	struct blkfront_poke *poke = container_of(
-		to_delayed_work(work), struct blkfront_poke, work);
-
-	blkfront_handle(poke->os, poke->event);
+	return xpv_blkfront_handle(os_of(bus)->core, event);
 }
 
 static void tick_work(struct work_struct *work)
 {
 	struct xpv_blkfront_os *os = container_of(
 		to_delayed_work(work), struct xpv_blkfront_os, tick_work);
-	unsigned int flags;
+	unsigned int flags = xpv_end_enter(&os->bus);
 
-	mutex_lock(&os->lock);
-	flags = memalloc_noio_save();
 	xpv_blkfront_tick(os->core);
-	memalloc_noio_restore(flags);
-	mutex_unlock(&os->lock);
+	xpv_end_exit(&os->bus, flags);
 }
 
 void xpv_blkfront_os_tick(struct xpv_blkfront_os *os, uint32_t ms)
 {
-	queue_delayed_work(blkfront_works, &os->tick_work,
+	queue_delayed_work(os->bus.end.driver->works, &os->tick_work,
 			   msecs_to_jiffies(ms));
 }
 
@@ -113,11 +95,6 @@ static bool is_ours(struct xenbus_device *dev, const struct xpv_blkfront_os *os)
 
 static struct xpv_blkfront_os *os_new(struct xenbus_device *dev)
 {
-	static const enum xpv_event events[] = {
-		[BLKFRONT_CHANGED] = XPV_CHANGED,
-		[BLKFRONT_BROKE] = XPV_BROKE,
-		[BLKFRONT_RENEW] = XPV_RENEW,
-	};
 	const struct xpv_blkfront_settings settings = {
 		.max_rings = max_rings,
 		.max_order = max_ring_page_order,
@@ -129,18 +106,11 @@ static struct xpv_blkfront_os *os_new(struct xenbus_device *dev)
 		.insist = detach_in_use,
 	};
 	struct xpv_blkfront_os *os = kzalloc(sizeof(*os), GFP_KERNEL);
-	u32 i;
 
 	if (!os)
 		return NULL;
 	xpv_xenbus_init(&os->bus, dev);
-	mutex_init(&os->lock);
 	os->stopped = true;
-	for (i = 0; i < BLKFRONT_POKES; i++) {
-		os->pokes[i].os = os;
-		os->pokes[i].event = events[i];
-		INIT_DELAYED_WORK(&os->pokes[i].work, poke_work);
-	}
 	INIT_DELAYED_WORK(&os->tick_work, tick_work);
 	INIT_WORK(&os->add_work, blkfront_add_work);
 	blkfront_timers_init(os);
@@ -151,8 +121,7 @@ static struct xpv_blkfront_os *os_new(struct xenbus_device *dev)
 	return NULL;
 }
 
-static int blkfront_probe(struct xenbus_device *dev,
-			  const struct xenbus_device_id *id)
+static struct xpv_xenbus *blkfront_create(struct xenbus_device *dev)
 {
 	struct xpv_blkfront_os *os = os_new(dev);
 	int err = os ? 0 : -ENOMEM;
@@ -161,149 +130,94 @@ static int blkfront_probe(struct xenbus_device *dev,
 		err = xpv_blkfront_identity(os->core, &os->name);
 	if (!err && !is_ours(dev, os))
 		err = -ENODEV;
-	if (err) {
-		if (err != -ENODEV)
-			xenbus_dev_fatal(dev, err, "creating the disk");
-		if (os)
-			xpv_blkfront_destroy(os->core);
-		kfree(os);
-		return err;
+	if (!err) {
+		blkfront_debugfs_add(os);
+		return &os->bus;
 	}
-	dev_set_drvdata(&dev->dev, os);
-	blkfront_debugfs_add(os);
-	/* A backend that cannot be talked to now may come round later. */
-	blkfront_handle(os, XPV_PROBED);
-	return 0;
-}
-
-static void blkfront_changed(struct xenbus_device *dev, enum xenbus_state state)
-{
-	blkfront_handle(dev_get_drvdata(&dev->dev), XPV_CHANGED);
-}
-
-static int blkfront_suspend(struct xenbus_device *dev)
-{
-	return blkfront_handle(dev_get_drvdata(&dev->dev), XPV_SUSPEND);
-}
-
-static int blkfront_resume(struct xenbus_device *dev)
-{
-	return blkfront_handle(dev_get_drvdata(&dev->dev), XPV_RESUMED);
+	if (err != -ENODEV)
+		xenbus_dev_fatal(dev, err, "creating the disk");
+	if (os)
+		xpv_blkfront_destroy(os->core);
+	kfree(os);
+	return ERR_PTR(err);
 }
 
 /* Whoever waits for all disks at boot need not wait for this one. */
 static int blkfront_is_ready(struct xenbus_device *dev)
 {
-	struct xpv_blkfront_os *os = dev_get_drvdata(&dev->dev);
+	struct xpv_blkfront_os *os = os_of(dev_get_drvdata(&dev->dev));
 	struct xpv_blkfront_summary summary;
 
 	if (READ_ONCE(os->added) || READ_ONCE(os->hopeless))
 		return 1;
-	mutex_lock(&os->lock);
+	mutex_lock(&os->bus.end.lock);
 	xpv_blkfront_summarise(os->core, &summary);
-	mutex_unlock(&os->lock);
+	mutex_unlock(&os->bus.end.lock);
 	return summary.failing;
 }
 
-/* Leave as long as xenstore's events still come. */
-static void blkfront_leave(struct xenbus_device *dev)
+static void blkfront_withdraw(struct xpv_xenbus *bus)
 {
-	struct xpv_blkfront_os *os = dev_get_drvdata(&dev->dev);
+	struct xpv_blkfront_os *os = os_of(bus);
 
-	if (os)
-		blkfront_handle(os, XPV_REMOVE);
-}
-
-static void blkfront_remove(struct xenbus_device *dev)
-{
-	struct xpv_blkfront_os *os = dev_get_drvdata(&dev->dev);
-	u32 i;
-
-	blkfront_handle(os, XPV_REMOVE);
 	debugfs_remove_recursive(os->debugfs);
-	mutex_lock(&os->lock);
+	mutex_lock(&bus->end.lock);
 	os->gone = true;
 	xpv_blkfront_fail_all(os->core);
-	mutex_unlock(&os->lock);
-	for (i = 0; i < BLKFRONT_POKES; i++)
-		cancel_delayed_work_sync(&os->pokes[i].work);
-	cancel_delayed_work_sync(&os->tick_work);
+	mutex_unlock(&bus->end.lock);
 	blkfront_disk_end(os);
 	blkfront_timers_cancel(os);
+	cancel_delayed_work_sync(&os->tick_work);
+}
+
+static void blkfront_destroy(struct xpv_xenbus *bus)
+{
+	struct xpv_blkfront_os *os = os_of(bus);
+
 	xpv_blkfront_destroy(os->core);
 	os->core = NULL;
-	dev_set_drvdata(&dev->dev, NULL);
 	blkfront_disk_put(os);
 }
 
-static const struct xenbus_device_id blkfront_ids[] = {
-	{ "vbd" },
-	{ "" },
-};
-
-static struct xenbus_driver blkfront_driver = {
-	.name = "xpv-blkfront",
-	.ids = blkfront_ids,
-	.probe = blkfront_probe,
-	.remove = blkfront_remove,
-	.suspend = blkfront_suspend,
-	.resume = blkfront_resume,
-	.otherend_changed = blkfront_changed,
-	.is_ready = blkfront_is_ready,
+static struct xpv_end_driver blkfront_driver = {
+	.xenbus.name = "xpv-blkfront",
+	.xenbus.is_ready = blkfront_is_ready,
+	.type = "vbd",
+	.stock = "xen-blkfront",
+	.wanted = xen_has_pv_disk_devices,
+	.create = blkfront_create,
+	.handle = blkfront_handle,
+	.withdraw = blkfront_withdraw,
+	.destroy = blkfront_destroy,
 };
 
 static int __init blkfront_init(void)
 {
 	int err;
 
-	if (!xen_domain()) {
-		pr_err("this machine does not run on Xen\n");
-		return -ENODEV;
-	}
-	if (!xen_has_pv_disk_devices()) {
-		pr_err("this domain uses emulated disks\n");
-		return -ENODEV;
-	}
 	if (!max_rings)
 		max_rings = min_t(u32, num_online_cpus(), DEFAULT_RINGS);
-	blkfront_works = alloc_workqueue(
-		"xpv-blkfront", WQ_FREEZABLE | WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!blkfront_works)
-		return -ENOMEM;
 	err = register_blkdev(BLKFRONT_MAJOR, "xvd");
 	if (err) {
 		pr_err("major number %u is taken: unload xen-blkfront or blacklist it\n",
 		       BLKFRONT_MAJOR);
-		goto undo_works;
+		return err;
 	}
 	blkfront_debugfs_init();
-	/*
-	 * Without an owner: the bus would hold the module as long as there is a
-	 * device, but leaving one that nobody has open is what we can.
-	 */
-	err = __xenbus_register_frontend(&blkfront_driver, NULL,
-					 KBUILD_MODNAME);
-	if (err)
-		goto undo;
-	err = xpv_refuse_beside(&blkfront_driver.driver, "vbd", "xen-blkfront");
+	err = xpv_end_register(&blkfront_driver);
 	if (!err)
 		return 0;
-	xpv_xenbus_unregister_driver(&blkfront_driver, blkfront_leave);
-undo:
 	blkfront_debugfs_exit();
 	unregister_blkdev(BLKFRONT_MAJOR, "xvd");
-undo_works:
-	destroy_workqueue(blkfront_works);
 	return err;
 }
 module_init(blkfront_init);
 
 static void __exit blkfront_exit(void)
 {
-	xpv_xenbus_unregister_driver(&blkfront_driver, blkfront_leave);
+	xpv_end_unregister(&blkfront_driver);
 	blkfront_debugfs_exit();
 	unregister_blkdev(BLKFRONT_MAJOR, "xvd");
-	destroy_workqueue(blkfront_works);
 }
 module_exit(blkfront_exit);
 

@@ -7,22 +7,23 @@
 //         Result<void> connect();   make rings and channels and write where they are
 //                                   (backend: read that, map and bind); undoes nothing, as
 //                                   disconnect() follows a failure
-//         void quiesce();           stop traffic; rings, grants and channels stay
-//         void disconnect();        quiesce, and give up all that connect() made; idempotent
+//         void quiesce();           frontend: stop traffic; rings, grants and channels stay
+//         void disconnect();        stop traffic, and give up all that connect() made; idempotent
 //         void announce();          both ends are in service
 //         Result<void> advertise(); backend: all that a frontend reads before it connects
-//         bool ready();             backend: the toolstack's script has run
 //         bool in_use();            frontend: go on although the backend shall close
 //         bool released();          frontend: all that the last connection granted is ours
 //                                   again; no other before that
-//         void look_again();        frontend: the backend said Connected once more
+//         void look_again();        in service, and the handshake has nothing to do: does
+//                                   anything else?
 //     };
 //
 // All of them may sleep and run one at a time: whoever calls handle() serialises. Names are
 // resolved at compile time; nothing here is virtual.
 #pragma once
 
-#include "core/barrier.hpp"
+#include "core/fault_line.hpp"
+#include "core/token_bucket.hpp"
 #include "core/xenbus_state.hpp"
 #include "core/xenstore.hpp"
 
@@ -31,7 +32,7 @@ namespace xpv {
 template <class Driver, Role role, uint32_t attached_state = XenbusStateConnected>
 class End : NoCopy {
 public:
-    explicit End(xpv_xenbus* bus) noexcept : bus_{bus} {}
+    explicit End(xpv_xenbus* bus) noexcept : bus_{bus}, fault_{bus} {}
 
     // Carry the handshake as far as it goes. Returns 0, or the -errno for which there is no
     // connection; a shortage is tried again by itself. Every wait is bounded. May sleep.
@@ -46,23 +47,22 @@ public:
             return 0; // its connection is over
         leaving_ = what == XPV_REMOVE;
         const Result<void> settled = settle(what);
-        if (leaving_)
-            leave(); // whatever the other end did, nothing of ours stays
-        if (!settled.ok() && !leaving_ && passes(settled.error()))
+        if (leaving_) {
+            leave();                // whatever the other end did, nothing of ours stays
+            if (role == Role::Back) // ours to remove: the next driver waits for its own script
+                (void)store().remove("hotplug-status");
+        }
+        if (!settled.ok() && !leaving_ && is_shortage(settled.error()))
             xpv_end_poke(bus_, XPV_CHANGED, retry_ms);
         return to_errno(settled);
     }
 
-    // The other end broke the protocol: what it did, on which queue, with what value. The
-    // first fault of a connection counts and is told, the rest is its echo. Any context.
+    // The other end broke the protocol: see FaultLine. Any context.
     void fail(const char* what, uint32_t queue, uint32_t value) noexcept {
-        if (atomic_exchange(&broken_, true))
-            return;
-        fault_ = {what, queue, value};
-        xpv_end_poke(bus_, XPV_BROKE, 0);
+        fault_.raise(what, queue, value);
     }
-    // Until the connection that broke is given up. Any context.
-    bool broken() const noexcept { return load_once(&broken_); }
+    bool broken() const noexcept { return fault_.raised(); }
+    FaultLine& faults() noexcept { return fault_; }
 
     xpv_xenbus* bus() const noexcept { return bus_; }
     uint16_t peer() const noexcept { return xpv_xenbus_peer(bus_); }
@@ -71,7 +71,6 @@ public:
 
     // What a frontend does not need.
     Result<void> advertise() noexcept { return {}; }
-    bool ready() noexcept { return false; }
     // And what not every one does.
     bool in_use() noexcept { return false; }
     bool released() noexcept { return true; }
@@ -89,21 +88,10 @@ private:
     static constexpr bool adopts = role == Role::Front && attached_state != XenbusStateConnected;
     // No chain of steps is longer; the other end cannot keep us here.
     static constexpr uint32_t most_steps = 16;
-
-    struct Fault {
-        const char* what;
-        uint32_t queue;
-        uint32_t value;
-    };
+    // What a connection that the other end made impossible costs besides its own token.
+    static constexpr uint32_t fault_tokens = 3;
 
     Driver& self() noexcept { return *static_cast<Driver*>(this); }
-
-    // Memory, references, channels and xenstore's quota come back; an end that offers what
-    // cannot be used has to change first.
-    static bool passes(Error error) noexcept {
-        return error == Error::NoMemory || error == Error::NoSpace || error == Error::TryAgain ||
-               error == Error::Busy;
-    }
 
     static Event event_of(xpv_event what) noexcept {
         switch (what) {
@@ -139,6 +127,15 @@ private:
                                    : store().flag(XPV_XS_OWN, "online", true);
     }
 
+    // The toolstack's script has run.
+    bool ready() const noexcept {
+        static constexpr char connected[] = "connected";
+        char text[sizeof(connected)];
+        return xpv_xs_read(bus_, XPV_XS_OWN, "hotplug-status", text, sizeof(text)) ==
+                   static_cast<int>(sizeof(connected) - 1) &&
+               __builtin_memcmp(text, connected, sizeof(connected)) == 0;
+    }
+
     Result<Step> next_step(Event event) noexcept {
         PeerState peer{};
         XPV_TRY_SET(peer, read_peer());
@@ -160,7 +157,7 @@ private:
             return Step{action_none, phase_, 0, true};
         }
         if (role == Role::Back && step.empty && event == Event::Changed && !broken() &&
-            self().ready())
+            phase_ == Phase::Attached && ready())
             return next(role, phase_, peer, Event::Ready, online);
         return step;
     }
@@ -174,11 +171,18 @@ private:
             XPV_TRY_SET(step, next_step(event));
             if (step.wait_for != 0)
                 (void)xpv_end_wait(bus_, step.wait_for, wait_ms);
-            if (step.empty && i == 0 && what == XPV_CHANGED && role == Role::Front &&
-                phase_ == Phase::Connected)
+            if (step.empty && i == 0 && what == XPV_CHANGED && phase_ == Phase::Connected)
                 self().look_again();
+            // Closed for good. The bus unregisters the device once the toolstack has removed
+            // its folder; we never do: who unregisters a device holds its lock, which the bus
+            // takes in a thread that we would have to wait for.
             if (step.empty || (step.actions & action_unregister))
-                break; // the toolstack's move: it removes our folder
+                break;
+            if (role == Role::Back && phase_ == Phase::Initialising && step.to == Phase::Closing &&
+                !leaving_)
+                xpv_end_report(bus_, to_errno(Error::Protocol),
+                               "the frontend is connected to a backend that is gone: it has to "
+                               "reconnect by itself, or its guest to be created anew");
             XPV_TRY(take(step));
             if (event == Event::Broken || (event == Event::Renew && phase_ == Phase::Closed))
                 event = Event::Changed;
@@ -188,16 +192,32 @@ private:
 
     // Act, show, then set the phase: nobody hears of what is not there.
     Result<void> take(const Step& step) noexcept {
-        if (step.actions & action_quiesce)
-            self().quiesce();
+        if constexpr (role == Role::Front) {
+            if (step.actions & action_quiesce)
+                self().quiesce();
+        }
         if (step.actions & action_disconnect)
             leave();
-        if (step.actions & action_advertise)
-            XPV_TRY(said(self().advertise(), "cannot write what is offered to xenstore"));
+        if (step.actions & action_advertise) {
+            if (const Result<void> made = self().advertise(); !made.ok()) {
+                xpv_log(bus_, XPV_LOG_ERR,
+                        "cannot write what is offered to xenstore, will try again: error %d",
+                        to_errno(made));
+                xpv_end_poke(bus_, XPV_CHANGED, retry_ms);
+                return made;
+            }
+        }
         if (step.actions & action_connect) {
+            if (const uint32_t in_ms = connects_.take(xpv_now_ms()); in_ms != 0) {
+                xpv_end_poke(bus_, XPV_CHANGED, in_ms);
+                return Error::TryAgain;
+            }
             if (const Result<void> made = connect(); !made.ok())
                 return refuse(made, step.to);
         }
+        // A backend serves before it says so, which a frontend may count on.
+        if (role == Role::Back && (step.actions & action_announce))
+            self().announce();
         const uint32_t before = shown(phase_);
         if (before != shown(step.to)) {
             const Result<void> told = check(xpv_xenbus_switch(bus_, shown(step.to)));
@@ -213,13 +233,14 @@ private:
         phase_ = step.to;
         if (step.actions & action_announce) {
             xpv_xenbus_well(bus_);
-            self().announce();
+            if (role == Role::Front)
+                self().announce();
         }
         return {};
     }
 
     Result<void> connect() noexcept {
-        atomic_store(&broken_, false);
+        fault_.clear();
         return self().connect();
     }
 
@@ -227,36 +248,31 @@ private:
     // rings it cannot use, so that it may try others; a frontend waits for another offer.
     Result<void> refuse(const Result<void>& why, Phase to) noexcept {
         leave();
-        if (role == Role::Front || passes(why.error()))
-            return said(why, "no connection");
-        xpv_end_report(bus_, to_errno(why), "cannot connect to the frontend");
+        const char* const other = role == Role::Front ? "backend" : "frontend";
+        if (is_shortage(why.error())) {
+            xpv_log(bus_, XPV_LOG_ERR, "no connection to the %s, will try again: error %d", other,
+                    to_errno(why));
+            return why;
+        }
+        xpv_end_report(bus_, to_errno(why), "cannot connect to the %s", other);
+        if (role == Role::Front)
+            return why;
+        connects_.charge(xpv_now_ms(), fault_tokens);
         phase_ = to;
         return take(next(role, phase_, PeerState::Connected, Event::Broken, true));
-    }
-
-    Result<void> said(const Result<void>& done, const char* what) noexcept {
-        if (!done.ok())
-            xpv_log(bus_, XPV_LOG_ERR, "%s: error %d", what, to_errno(done));
-        return done;
     }
 
     // Nobody is on the data path afterwards: what it found wrong can be told.
     void leave() noexcept {
         self().disconnect();
-        if (!broken())
-            return;
-        xpv_end_report(bus_, to_errno(Error::Protocol),
-                       "the other end broke the protocol: "
-                       "%s (queue %u, value %u)",
-                       fault_.what, fault_.queue, fault_.value);
-        atomic_store(&broken_, false);
+        fault_.report();
     }
 
     // Another life: references and channels of the old one are no more, which ending them
     // finds out by itself; the other end is another one and knows nothing of us.
     int resume() noexcept {
         self().disconnect();
-        atomic_store(&broken_, false);
+        fault_.clear();
         phase_ = Phase::Initialising;
         return 0; // the bus watches the other end anew, and says CHANGED
     }
@@ -268,8 +284,10 @@ private:
     xpv_xenbus* const bus_;
     Phase phase_ = Phase::Initialising;
     bool leaving_ = false;
-    bool broken_ = false;
-    Fault fault_{};
+    FaultLine fault_;
+    // A connection costs locks of the whole system, grace periods, hypercalls and lines in
+    // the log, and the other end says how often: at first so many, then four per second.
+    TokenBucket connects_{16, 250};
 };
 
 } // namespace xpv

@@ -196,8 +196,8 @@ enum xpv_event {
 	XPV_REMOVE,  /* the driver leaves the device */
 };
 
-/* Have event handled in delay_ms milliseconds, once. One that is due already, with a delay
- * or without, stays as it is. Not before the domain runs again if it is being suspended.
+/* Have event handled in delay_ms milliseconds, once: one that is due already stays as it is,
+ * unless it is wanted at once (0). Not before the domain runs again if it is being suspended.
  * Any context. */
 void xpv_end_poke(struct xpv_xenbus *bus, enum xpv_event event,
 		  uint32_t delay_ms);

@@ -73,7 +73,7 @@ void front(Input& in) {
     uint32_t mtu = 0;
     vif.world.bus.own.set("mtu", in.near(1500));
     (void)xpv_netfront_identity(vif.device, mac, &mtu);
-    (void)vif.handle(XPV_NETFRONT_PROBED);
+    (void)vif.handle(XPV_PROBED);
     for (uint32_t steps = 0; in.left() != 0 && steps < 60; ++steps) {
         switch (in.below(8)) {
         case 0:
@@ -87,14 +87,14 @@ void front(Input& in) {
             fail_some(in, vif.world);
             break;
         case 4:
-            (void)vif.handle(in.flag() ? XPV_NETFRONT_RESUMED : XPV_NETFRONT_RECONNECT);
+            (void)vif.handle(in.flag() ? XPV_RESUMED : XPV_RENEW);
             break;
         case 5:
             xpv_netfront_want_queues(vif.device, 1 + in.below(vif.settings.max_queues));
             vif.world.grants.hold_all = in.below(4) == 0;
             break;
         default:
-            (void)vif.handle(XPV_NETFRONT_CHANGED);
+            (void)vif.handle(XPV_CHANGED);
         }
     }
     vif.world.account.fail_nothing();
@@ -129,11 +129,11 @@ void back(Input& in) {
                 RawRing{guest.rings[0].tx_page, 12, 256}.req_prod(in.near(0));
                 break;
             case 6:
-                if (vif.poked)
+                if (vif.world.ends.any_due())
                     vif.run_poke();
                 break;
             default:
-                (void)vif.handle(XPV_NETBACK_CHANGED);
+                (void)vif.handle(XPV_CHANGED);
             }
         }
         world.account.fail_nothing();

@@ -129,7 +129,7 @@ void step(Scene& s) {
     case 4:
     case 5:
         s.tx.publish();
-        if (s.vif.running && !s.vif.poked)
+        if (s.vif.running && !s.vif.world.ends.any_due())
             s.vif.tx_poll();
         break;
     case 6:
@@ -171,7 +171,7 @@ void step(Scene& s) {
         s.vif.hold = in.flag();
         if (in.flag())
             s.vif.all_done();
-        if (s.vif.poked)
+        if (s.vif.world.ends.any_due())
             s.vif.run_poke();
     }
 }

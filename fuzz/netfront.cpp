@@ -166,9 +166,9 @@ void one(Input& in) {
         vif.world.account.at_each_call(nullptr, nullptr);
         vif.world.account.fail_nothing();
     }
-    if (vif.os.broken != 0) {
+    if (vif.world.ends.asked(XPV_BROKE) != 0) {
         EXPECT(vif.world.log.errors > 0); // it said why
-        vif.handle(XPV_NETFRONT_BROKE);
+        vif.handle(XPV_BROKE);
     }
     vif.remove();
 }

@@ -8,6 +8,8 @@ namespace xpv::fake {
 void Ends::poke(xpv_event event, uint32_t delay_ms) noexcept {
     if (delay_ms > 60000 || (event != XPV_CHANGED && event != XPV_BROKE && event != XPV_RENEW))
         XPV_FAKE_FAIL("event %u in %u ms", event, delay_ms);
+    if (!due(event) || delay_ms == 0)
+        delay_ms_[event] = delay_ms;
     due_ |= 1U << event;
     ++asked_[event];
 }

@@ -15,6 +15,16 @@ public:
     bool due(xpv_event event) const noexcept { return (due_ & (1U << event)) != 0; }
     bool any_due() const noexcept { return due_ != 0; }
     uint32_t asked(xpv_event event) const noexcept { return asked_[event]; }
+    uint32_t delay_ms(xpv_event event) const noexcept { return delay_ms_[event]; }
+    // As if it had never been asked for.
+    void forget() noexcept { due_ = 0; }
+    // The longest that all that is due takes.
+    uint32_t longest_ms() const noexcept {
+        uint32_t longest = 0;
+        for (uint32_t event = 0; event < events; ++event)
+            longest = (due_ & (1U << event)) != 0 ? max(longest, delay_ms_[event]) : longest;
+        return longest;
+    }
     // Time passes: call handle(event) for all that is due, in order.
     template <class Handle> void run(Handle handle) noexcept {
         for (uint32_t event = 0; event < events; ++event)
@@ -47,6 +57,7 @@ private:
     Account& account_;
     uint32_t due_ = 0;
     uint32_t asked_[events] = {};
+    uint32_t delay_ms_[events] = {};
     OnWait on_wait_ = nullptr;
     void* on_wait_context_ = nullptr;
     char text_[160] = {};

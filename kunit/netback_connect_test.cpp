@@ -162,12 +162,12 @@ TEST(netback_connect_bad_nodes) {
                 check_refused(world, vif);
                 // And the next try, with sense, succeeds.
                 guest.state(6);
-                vif.handle(XPV_NETBACK_CHANGED);
+                vif.handle(XPV_CHANGED);
                 CHECK_EQ(world.bus.state(), closed);
                 guest.state(1);
-                vif.handle(XPV_NETBACK_CHANGED);
+                vif.handle(XPV_CHANGED);
                 guest.offer(2);
-                vif.handle(XPV_NETBACK_CHANGED);
+                vif.handle(XPV_CHANGED);
                 CHECK_EQ(world.bus.state(), connected);
             }
 }
@@ -219,13 +219,13 @@ TEST(netback_connect_each_step_fails) {
         if (made) {
             // Whatever came of it, a frontend that goes through the states is served.
             guest.state(5);
-            vif.handle(XPV_NETBACK_CHANGED);
+            vif.handle(XPV_CHANGED);
             guest.state(6);
-            vif.handle(XPV_NETBACK_CHANGED);
+            vif.handle(XPV_CHANGED);
             guest.state(1);
-            vif.handle(XPV_NETBACK_CHANGED);
+            vif.handle(XPV_CHANGED);
             guest.offer(2);
-            vif.handle(XPV_NETBACK_CHANGED);
+            vif.handle(XPV_CHANGED);
             CHECK_EQ(world.bus.state(), connected);
         }
     }
@@ -242,15 +242,15 @@ TEST(netback_connect_waits_for_hotplug) {
     CHECK_EQ(world.bus.state(), init_wait);
     CHECK(vif.running && !vif.carrier);
     world.bus.own.set("hotplug-status", "error");
-    vif.handle(XPV_NETBACK_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(world.bus.state(), init_wait);
     guest.hotplug();
-    vif.handle(XPV_NETBACK_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(world.bus.state(), connected);
     CHECK(vif.carrier);
     // Only a leaving driver takes the node away.
     guest.state(6);
-    vif.handle(XPV_NETBACK_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(world.bus.state(), closed);
     CHECK(world.bus.own.get("hotplug-status") != nullptr);
     vif.remove();
@@ -269,18 +269,18 @@ TEST(netback_connect_again_and_again) {
     for (uint32_t i = 0; i < 20; ++i) {
         world.now_ms += 1000; // no faster than anybody may
         guest.offer(1 + i % 3, i % 2 != 0);
-        vif.handle(XPV_NETBACK_CHANGED);
+        vif.handle(XPV_CHANGED);
         CHECK_EQ(world.bus.state(), connected);
         guest.state(5);
-        vif.handle(XPV_NETBACK_CHANGED);
+        vif.handle(XPV_CHANGED);
         CHECK_EQ(world.bus.state(), closing);
         CHECK_EQ(world.account.ring_mappings.outstanding(), 0u);
         CHECK_EQ(world.account.channels.outstanding(), 0u);
         guest.state(6);
-        vif.handle(XPV_NETBACK_CHANGED);
+        vif.handle(XPV_CHANGED);
         CHECK_EQ(world.bus.state(), closed);
         guest.state(1);
-        vif.handle(XPV_NETBACK_CHANGED);
+        vif.handle(XPV_CHANGED);
         CHECK_EQ(world.bus.state(), init_wait);
     }
     CHECK_EQ(world.bus.reports, 0u);
@@ -297,12 +297,12 @@ TEST(netback_connect_end) {
             world.bus.own.set("online", uint32_t{0});
             c.guest.state(6);
         }
-        c.vif.handle(XPV_NETBACK_CHANGED);
+        c.vif.handle(XPV_CHANGED);
         CHECK_EQ(world.bus.state(), closed);
         // Nothing more comes of it, however often we look: the bus takes the device.
         const uint32_t switched = world.bus.switched;
-        c.vif.handle(XPV_NETBACK_CHANGED);
-        c.vif.handle(XPV_NETBACK_CHANGED);
+        c.vif.handle(XPV_CHANGED);
+        c.vif.handle(XPV_CHANGED);
         CHECK_EQ(world.bus.switched, switched);
         CHECK_EQ(world.account.ring_mappings.outstanding(), 0u);
     }
@@ -329,14 +329,14 @@ TEST(netback_connect_late_break) {
     Connected c{world};
     RawRing{c.guest.rings[0].tx_page, 12, 256}.req_prod(1000);
     c.vif.tx_poll();
-    CHECK(c.vif.poked);
+    CHECK(c.vif.world.ends.any_due());
     c.guest.state(6);
-    c.vif.handle(XPV_NETBACK_CHANGED);
+    c.vif.handle(XPV_CHANGED);
     CHECK_EQ(world.bus.reports, 1u);
     c.guest.state(1);
-    c.vif.handle(XPV_NETBACK_CHANGED);
+    c.vif.handle(XPV_CHANGED);
     c.guest.offer();
-    c.vif.handle(XPV_NETBACK_CHANGED);
+    c.vif.handle(XPV_CHANGED);
     CHECK_EQ(world.bus.state(), connected);
     c.vif.run_poke(); // the work comes late
     CHECK_EQ(world.bus.state(), connected);

@@ -40,26 +40,23 @@ bool xpv_vif::create() noexcept {
     device = xpv_netback_create(&world.bus, this, &settings);
     if (device == nullptr)
         return false;
-    handle(XPV_NETBACK_CHANGED);
+    handle(XPV_CHANGED);
     if (state == 0 || state == XenbusStateInitialising)
         return true;
     world.bus.peer.set("state", state);
-    handle(XPV_NETBACK_CHANGED);
+    handle(XPV_CHANGED);
     return true;
 }
 
 void xpv_vif::run_poke() noexcept {
-    if (!poked)
-        return;
-    poked = false;
-    world.now_ms += poke_ms;
-    handle(XPV_NETBACK_CHANGED);
+    world.now_ms += world.ends.longest_ms();
+    world.ends.run([this](xpv_event event) { handle(event); });
 }
 
 void xpv_vif::remove() noexcept {
     if (device == nullptr)
         return;
-    handle(XPV_NETBACK_REMOVE);
+    handle(XPV_REMOVE);
     xpv_netback_destroy(device);
     device = nullptr;
 }
@@ -263,12 +260,6 @@ uint32_t xpv_vif::retired_count() const noexcept {
 uint32_t xpv_netback_vif_retired(xpv_vif* vif) {
     vif->world.account.enter(Call::Driver1, Context::Process);
     return vif->retired_count();
-}
-
-void xpv_netback_vif_poke(xpv_vif* vif, uint32_t delay_ms) {
-    ++vif->pokes;
-    vif->poked = true;
-    vif->poke_ms = delay_ms;
 }
 
 // ---- the guest ---------------------------------------------------------------------

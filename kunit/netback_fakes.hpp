@@ -51,9 +51,6 @@ struct xpv_vif : xpv::NoCopy {
     xpv_vif_queue queues[max_queues] = {};
     bool running = false;
     bool carrier = false;
-    bool poked = false;     // a look is due
-    uint32_t pokes = 0;     // times that one was asked for
-    uint32_t poke_ms = 0;   // how late the last one is
     bool polled_on = false; // the scheduler lets no poller go
     bool starve = false;    // no memory for packets
     uint32_t map_above = 65536;
@@ -74,8 +71,8 @@ struct xpv_vif : xpv::NoCopy {
 
     // Make the device; it sees the frontend Initialising before what it is now.
     bool create() noexcept;
-    void handle(xpv_netback_event event) noexcept { xpv_netback_handle(device, event); }
-    // The look that was asked for; time passes until it is due.
+    void handle(xpv_event event) noexcept { xpv_netback_handle(device, event); }
+    // Time passes until all that was asked for has run.
     void run_poke() noexcept;
     void remove() noexcept;
 

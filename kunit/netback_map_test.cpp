@@ -57,7 +57,7 @@ TEST(netback_map_packets) {
         }
     CHECK(m.vif.counters().tx_map_ops > 0);
     CHECK_EQ(m.vif.counters().tx_map_ops, m.vif.counters().tx_unmap_ops);
-    CHECK_EQ(m.vif.pokes, 0u);
+    CHECK(!m.vif.world.ends.any_due());
 }
 
 TEST(netback_map_threshold) {
@@ -219,11 +219,11 @@ TEST(netback_map_outlives_the_guest) {
             sender.put(sender.request(9, 0, 3000, NETTXF_more_data));
             (void)sender.ring.publish();
             CHECK_EQ(m.vif.tx_batch(), 0u);
-            CHECK_EQ(m.vif.pokes, 1u);
+            CHECK_EQ(m.vif.world.ends.asked(XPV_BROKE), 1u);
             m.vif.run_poke();
         } else {
             m.guest.state(6);
-            m.vif.handle(XPV_NETBACK_CHANGED);
+            m.vif.handle(XPV_CHANGED);
         }
         CHECK_EQ(world.account.ring_mappings.outstanding(), 0u);
         CHECK_EQ(world.account.mappings.outstanding(), 8u);
@@ -273,14 +273,14 @@ TEST(netback_map_reconnects) {
         CHECK_EQ(m.vif.received, 1u);
         m.vif.forget();
         m.guest.state(6);
-        m.vif.handle(XPV_NETBACK_CHANGED);
+        m.vif.handle(XPV_CHANGED);
         CHECK_EQ(m.vif.retired_count(), i < 8 ? i + 1 : 8u);
         CHECK(world.account.map_pages.outstanding() <= 8 * 256u);
         m.guest.state(1);
-        m.vif.handle(XPV_NETBACK_CHANGED);
+        m.vif.handle(XPV_CHANGED);
         m.guest.offer();
-        m.vif.poked = false;
-        m.vif.handle(XPV_NETBACK_CHANGED);
+        m.vif.world.ends.forget();
+        m.vif.handle(XPV_CHANGED);
         m.vif.run_poke();
         CHECK_EQ(world.bus.state(), uint32_t{XenbusStateConnected});
     }
@@ -288,11 +288,11 @@ TEST(netback_map_reconnects) {
     m.vif.reap_retired();
     CHECK_EQ(m.vif.retired_count(), 0u);
     m.guest.state(6);
-    m.vif.handle(XPV_NETBACK_CHANGED);
+    m.vif.handle(XPV_CHANGED);
     m.guest.state(1);
-    m.vif.handle(XPV_NETBACK_CHANGED);
+    m.vif.handle(XPV_CHANGED);
     m.guest.offer();
-    m.vif.handle(XPV_NETBACK_CHANGED);
+    m.vif.handle(XPV_CHANGED);
     m.vif.run_poke();
     CHECK_EQ(world.account.map_pages.outstanding(), 256u);
 }

@@ -36,23 +36,24 @@ TEST(netback_settle_flapping) {
         for (; world.now_ms < start + 60000; world.now_ms += 10) {
             guest.state(4);
             const uint32_t before = world.account.calls(bad ? Call::Log : Call::RingMap);
-            vif.poked = false;
-            vif.handle(XPV_NETBACK_CHANGED);
+            vif.world.ends.forget();
+            vif.handle(XPV_CHANGED);
             if (world.account.calls(bad ? Call::Log : Call::RingMap) != before)
                 ++connections;
             else
-                CHECK(vif.poked && vif.poke_ms > 0 && vif.poke_ms <= 1000);
+                CHECK(vif.world.ends.any_due() && world.ends.delay_ms(XPV_CHANGED) > 0 &&
+                      world.ends.delay_ms(XPV_CHANGED) <= 1000);
             guest.state(6);
-            vif.handle(XPV_NETBACK_CHANGED);
+            vif.handle(XPV_CHANGED);
             guest.state(1);
-            vif.handle(XPV_NETBACK_CHANGED);
+            vif.handle(XPV_CHANGED);
             CHECK_EQ(world.bus.state(), init_wait);
         }
         CHECK(connections >= (bad ? 60u : 240u));
         CHECK(connections <= (bad ? 68u : 257u));
         // The last one that was refused is served when it was told to be.
         guest.offer(1);
-        vif.handle(XPV_NETBACK_CHANGED);
+        vif.handle(XPV_CHANGED);
         vif.run_poke();
         CHECK_EQ(world.bus.state(), connected);
     }
@@ -71,17 +72,17 @@ TEST(netback_settle_shortages) {
         guest.state(4);
         for (uint32_t i = 0; i < 3; ++i) {
             world.account.fail(call, call == Call::Driver0 ? 1 : 1 + i % 2, 1, -12);
-            vif.handle(XPV_NETBACK_CHANGED);
+            vif.handle(XPV_CHANGED);
             CHECK_EQ(world.bus.state(), init_wait);
-            CHECK(vif.poked && vif.poke_ms >= 1000);
+            CHECK(vif.world.ends.any_due() && world.ends.delay_ms(XPV_CHANGED) >= 1000);
             CHECK_EQ(world.account.ring_mappings.outstanding(), 0u);
             CHECK_EQ(world.account.channels.outstanding(), 0u);
             CHECK(world.log.has("try again"));
             world.account.fail_nothing();
-            vif.poked = false;
+            vif.world.ends.forget();
         }
         CHECK_EQ(world.bus.reports, 0u);
-        vif.poked = true;
+        xpv_end_poke(&world.bus, XPV_CHANGED, 0);
         vif.run_poke();
         CHECK_EQ(world.bus.state(), connected);
     }
@@ -98,7 +99,7 @@ TEST(netback_settle_features_are_written_first) {
         CHECK(vif.create());
         CHECK(world.bus.own.get("feature-sg") == nullptr);
         CHECK_EQ(world.bus.state(), 0u);
-        CHECK(vif.poked && vif.poke_ms >= 1000);
+        CHECK(vif.world.ends.any_due() && world.ends.delay_ms(XPV_CHANGED) >= 1000);
         world.account.fail_nothing();
         vif.run_poke();
         CHECK_EQ(world.bus.own.number("feature-sg"), 1u);
@@ -132,7 +133,7 @@ TEST(netback_settle_acts_before_it_shows) {
     CHECK_EQ(world.bus.state(), connected);
     CHECK(seen.service && seen.rings);
     guest.state(5);
-    vif.handle(XPV_NETBACK_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(world.bus.state(), closing);
     CHECK(!seen.service && !seen.rings);
     world.account.at_each_call(nullptr, nullptr);
@@ -154,14 +155,14 @@ TEST(netback_settle_rate_is_not_honoured) {
         CHECK_EQ(world.log.warnings, *rate != '\0' ? 1u : 0u);
         CHECK_EQ(world.log.has("not honoured"), *rate != '\0');
         CHECK_EQ(world.log.has("\"1250000,50000\""), *rate == '1');
-        vif.handle(XPV_NETBACK_CHANGED);
+        vif.handle(XPV_CHANGED);
         CHECK_EQ(world.log.warnings, *rate != '\0' ? 1u : 0u);
         guest.state(6);
-        vif.handle(XPV_NETBACK_CHANGED);
+        vif.handle(XPV_CHANGED);
         guest.state(1);
-        vif.handle(XPV_NETBACK_CHANGED);
+        vif.handle(XPV_CHANGED);
         guest.offer();
-        vif.handle(XPV_NETBACK_CHANGED);
+        vif.handle(XPV_CHANGED);
         CHECK_EQ(world.log.warnings, *rate != '\0' ? 2u : 0u);
     }
 }
@@ -176,19 +177,19 @@ TEST(netback_settle_to_a_predecessor) {
     guest.state(4);
     vif.device = xpv_netback_create(&world.bus, &vif, &vif.settings);
     CHECK(vif.device != nullptr);
-    vif.handle(XPV_NETBACK_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(world.bus.state(), closing);
     CHECK_EQ(world.bus.reports, 1u);
     CHECK(world.bus.reported);
     CHECK(world.log.has("reconnect by itself"));
-    vif.handle(XPV_NETBACK_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(world.bus.reports, 1u);
     guest.state(1);
-    vif.handle(XPV_NETBACK_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(world.bus.state(), init_wait);
     CHECK(world.bus.reported);
     guest.offer();
-    vif.handle(XPV_NETBACK_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(world.bus.state(), connected);
     CHECK(!world.bus.reported);
     CHECK_EQ(world.bus.reports, 1u);
@@ -199,14 +200,14 @@ TEST(netback_settle_no_look_after_remove) {
     World world;
     Connected c{world};
     c.guest.state(6);
-    c.vif.handle(XPV_NETBACK_REMOVE);
+    c.vif.handle(XPV_REMOVE);
     CHECK_EQ(world.bus.state(), closed);
     const uint32_t switched = world.bus.switched;
-    c.vif.poked = false;
+    c.vif.world.ends.forget();
     for (const uint32_t state : each(1u, 4u, 6u, 0u)) {
         c.guest.state(state);
-        c.vif.handle(XPV_NETBACK_CHANGED);
+        c.vif.handle(XPV_CHANGED);
     }
     CHECK_EQ(world.bus.switched, switched);
-    CHECK(!c.vif.poked);
+    CHECK(!c.vif.world.ends.any_due());
 }

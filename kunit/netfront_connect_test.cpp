@@ -102,7 +102,7 @@ TEST(netfront_connect_needs_rx_copy) {
         Vif vif;
         write(vif.world.bus.peer, "feature-rx-copy", wording.text);
         CHECK(vif.create());
-        CHECK_EQ(vif.handle(XPV_NETFRONT_PROBED), wording.offers ? 0 : -95);
+        CHECK_EQ(vif.handle(XPV_PROBED), wording.offers ? 0 : -95);
         CHECK_EQ(vif.os.started, wording.offers);
         CHECK(wording.offers || vif.world.log.has("feature-rx-copy"));
         CHECK_EQ(vif.world.bus.state(), wording.offers ? 4u : 1u);
@@ -152,7 +152,7 @@ TEST(netfront_connect_changes_layout) {
         peer.set("feature-split-event-channels", row.split);
         peer.set("multi-queue-max-queues", row.queues);
         vif.peer_state(XenbusStateInitWait);
-        vif.handle(round++ == 0 ? XPV_NETFRONT_PROBED : XPV_NETFRONT_CHANGED);
+        vif.handle(round++ == 0 ? XPV_PROBED : XPV_CHANGED);
         CHECK_EQ(vif.os.queues, row.queues);
         uint32_t ring_nodes = 0;
         uint32_t port_nodes = 0;
@@ -167,11 +167,11 @@ TEST(netfront_connect_changes_layout) {
         CHECK_EQ(ring_nodes, 2 * row.queues);
         CHECK_EQ(port_nodes, (row.split ? 2 : 1) * row.queues);
         vif.peer_state(XenbusStateClosing);
-        vif.handle(XPV_NETFRONT_CHANGED);
+        vif.handle(XPV_CHANGED);
         CHECK(vif.os.stopped);
         CHECK(vif.os.started); // the rings stay until the backend is Closed
         vif.peer_state(XenbusStateClosed);
-        vif.handle(XPV_NETFRONT_CHANGED);
+        vif.handle(XPV_CHANGED);
         CHECK(!vif.os.started);
     }
 }
@@ -222,19 +222,19 @@ TEST(netfront_connect_follows_the_backend) {
     Vif vif;
     vif.peer_state(XenbusStateInitialising);
     CHECK(vif.create());
-    CHECK_EQ(vif.handle(XPV_NETFRONT_PROBED), 0);
+    CHECK_EQ(vif.handle(XPV_PROBED), 0);
     CHECK_EQ(vif.world.bus.state(), 1u);
     CHECK(!vif.os.started);
     vif.peer_state(XenbusStateInitWait);
-    CHECK_EQ(vif.handle(XPV_NETFRONT_CHANGED), 0);
+    CHECK_EQ(vif.handle(XPV_CHANGED), 0);
     CHECK_EQ(vif.world.bus.state(), 4u);
     CHECK(vif.os.started);
     CHECK_EQ(vif.os.announced, 0u);
-    CHECK_EQ(vif.handle(XPV_NETFRONT_CHANGED), 0); // the same again
+    CHECK_EQ(vif.handle(XPV_CHANGED), 0); // the same again
     vif.peer_state(XenbusStateConnected);
-    CHECK_EQ(vif.handle(XPV_NETFRONT_CHANGED), 0);
+    CHECK_EQ(vif.handle(XPV_CHANGED), 0);
     CHECK_EQ(vif.os.announced, 1u);
-    CHECK_EQ(vif.handle(XPV_NETFRONT_CHANGED), 0);
+    CHECK_EQ(vif.handle(XPV_CHANGED), 0);
     CHECK_EQ(vif.os.announced, 1u);
     CHECK_EQ(vif.os.starts, 1u);
 }
@@ -244,21 +244,22 @@ TEST(netfront_connect_backend_restarts) {
     Vif vif{2};
     CHECK(vif.connect());
     for (uint32_t i = 0; i < 20; ++i) {
+        vif.world.now_ms += 1000;
         vif.world.grants.let_go_all();
         if (i % 2 == 0) {
             vif.peer_state(XenbusStateClosing);
-            vif.handle(XPV_NETFRONT_CHANGED);
+            vif.handle(XPV_CHANGED);
             CHECK(vif.os.stopped);
         }
         vif.peer_state(i % 3 == 0 ? XenbusStateInitialising : XenbusStateClosed);
-        vif.handle(XPV_NETFRONT_CHANGED);
+        vif.handle(XPV_CHANGED);
         CHECK(!vif.os.started);
         CHECK_EQ(vif.world.bus.state(), 1u);
         CHECK_EQ(vif.world.account.grants.outstanding(), 0u);
         vif.peer_state(XenbusStateInitWait);
-        vif.handle(XPV_NETFRONT_CHANGED);
+        vif.handle(XPV_CHANGED);
         vif.peer_state(XenbusStateConnected);
-        vif.handle(XPV_NETFRONT_CHANGED);
+        vif.handle(XPV_CHANGED);
         CHECK_EQ(vif.os.announced, i + 2);
         Poll::run(vif, 0);
         Poll::run(vif, 1);
@@ -273,13 +274,13 @@ TEST(netfront_connect_detached) {
     CHECK(vif.connect());
     vif.world.bus.peer.set("online", "0");
     vif.peer_state(XenbusStateClosing);
-    vif.handle(XPV_NETFRONT_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(vif.world.bus.state(), 6u);
     vif.peer_state(XenbusStateClosed);
-    vif.handle(XPV_NETFRONT_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(vif.world.bus.state(), 6u);
     vif.world.bus.peer.clear();
-    vif.handle(XPV_NETFRONT_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(vif.world.bus.state(), 6u);
 }
 
@@ -289,11 +290,11 @@ TEST(netfront_connect_remove_without_backend) {
         Vif vif{2};
         CHECK(vif.connect());
         Wire wire{vif, 0}; // maps its rings, and keeps them
-        vif.os.on_wait = nullptr;
+        vif.world.ends.on_wait(nullptr, nullptr);
         if (gone)
             vif.world.bus.peer.clear();
         vif.remove();
-        CHECK(vif.os.waits <= 2);
+        CHECK(vif.world.ends.waits <= 2);
         CHECK_EQ(vif.world.account.deferred.outstanding(), 2u);
         CHECK_EQ(vif.world.bus.state(), 6u);
     }
@@ -317,21 +318,22 @@ TEST(netfront_connect_each_step_fails) {
         Vif vif{2};
         CHECK(vif.create());
         vif.world.account.fail_nth(nth);
-        const int result = vif.handle(XPV_NETFRONT_PROBED);
+        const int result = vif.handle(XPV_PROBED);
         const bool injected = vif.world.account.injected() != 0;
         vif.world.account.fail_nothing();
         if (!injected)
             break;
         failed += result != 0;
-        if (result != 0) {
+        // A look that failed once there was a connection takes nothing away from it.
+        if (result != 0 && vif.world.bus.state() != XenbusStateConnected) {
             CHECK(!vif.os.started);
             CHECK_EQ(vif.world.account.grants.outstanding(), 0u);
             CHECK_EQ(vif.world.account.channels.outstanding(), 0u);
             CHECK_EQ(vif.world.account.refs.outstanding(), 0u);
         }
-        retried += vif.os.retries;
+        retried += vif.world.ends.asked(XPV_CHANGED);
         const bool shortage = result == -12 || result == -28 || result == -11;
-        CHECK_EQ(vif.os.retries, shortage ? 1u : 0u);
+        CHECK_EQ(vif.world.ends.asked(XPV_CHANGED), shortage ? 1u : 0u);
         CHECK(vif.settle_down());
     }
     CHECK(failed > 20);
@@ -344,20 +346,20 @@ TEST(netfront_connect_retries_after_a_shortage) {
     Vif vif;
     CHECK(vif.create());
     vif.world.account.fail(fake::call_start);
-    CHECK_EQ(vif.handle(XPV_NETFRONT_PROBED), -12);
-    CHECK_EQ(vif.os.retries, 1u);
+    CHECK_EQ(vif.handle(XPV_PROBED), -12);
+    CHECK_EQ(vif.world.ends.asked(XPV_CHANGED), 1u);
     vif.world.account.fail_nothing();
-    CHECK_EQ(vif.handle(XPV_NETFRONT_CHANGED), 0); // what retry asks for
+    CHECK_EQ(vif.handle(XPV_CHANGED), 0); // what retry asks for
     CHECK_EQ(vif.world.bus.state(), 4u);
-    CHECK_EQ(vif.os.retries, 1u);
+    CHECK_EQ(vif.world.ends.asked(XPV_CHANGED), 1u);
 }
 
 TEST(netfront_connect_does_not_retry_what_is_not_offered) {
     Vif vif;
     vif.world.bus.peer.remove("feature-rx-copy");
     CHECK(vif.create());
-    CHECK_EQ(vif.handle(XPV_NETFRONT_PROBED), -95);
-    CHECK_EQ(vif.os.retries, 0u);
+    CHECK_EQ(vif.handle(XPV_PROBED), -95);
+    CHECK_EQ(vif.world.ends.asked(XPV_CHANGED), 0u);
 }
 
 // Queues that cannot be made are done without.
@@ -377,7 +379,7 @@ TEST(netfront_connect_other_number_of_queues) {
     CHECK(vif.connect());
     CHECK_EQ(vif.os.queues, 4u);
     xpv_netfront_want_queues(vif.device, 3);
-    vif.handle(XPV_NETFRONT_RECONNECT);
+    vif.handle(XPV_RENEW);
     CHECK(!vif.os.started);
     CHECK(vif.settle_down());
     CHECK_EQ(vif.os.queues, 3u);
@@ -386,11 +388,11 @@ TEST(netfront_connect_other_number_of_queues) {
 TEST(netfront_connect_no_event_after_remove) {
     Vif vif;
     CHECK(vif.connect());
-    vif.handle(XPV_NETFRONT_REMOVE);
+    vif.handle(XPV_REMOVE);
     vif.peer_state(XenbusStateInitWait);
-    vif.handle(XPV_NETFRONT_BROKE);
-    vif.handle(XPV_NETFRONT_CHANGED);
-    vif.handle(XPV_NETFRONT_RECONNECT);
+    vif.handle(XPV_BROKE);
+    vif.handle(XPV_CHANGED);
+    vif.handle(XPV_RENEW);
     CHECK(!vif.os.started);
     CHECK_EQ(vif.world.bus.state(), 6u);
 }

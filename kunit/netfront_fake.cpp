@@ -16,14 +16,6 @@ using fake::world;
 
 void xpv_netfront_os_schedule(xpv_netfront_os* os, uint32_t index) { ++os->scheduled[index]; }
 
-void xpv_netfront_os_broken(xpv_netfront_os* os) { ++os->broken; }
-
-void xpv_netfront_os_retry(xpv_netfront_os* os, uint32_t delay_ms) {
-    if (delay_ms < 100 || delay_ms > 60000)
-        XPV_FAKE_FAIL("a retry after %u ms", delay_ms);
-    ++os->retries;
-}
-
 void xpv_netfront_os_tx_done(xpv_netfront_os* os, uint32_t, uint32_t count, void* const* packets,
                              uint32_t bytes) {
     if ((count == 0 && bytes == 0) || count > XPV_NETFRONT_BATCH)
@@ -83,13 +75,6 @@ void xpv_netfront_os_release(xpv_netfront_os* os) {
     os->queues = 0;
 }
 
-bool xpv_netfront_os_wait_peer(xpv_netfront_os* os, uint16_t mask, uint32_t timeout_ms) {
-    if (timeout_ms == 0 || timeout_ms > 60000)
-        XPV_FAKE_FAIL("a wait of %u ms", timeout_ms);
-    ++os->waits;
-    return os->on_wait != nullptr && os->on_wait(*os, mask);
-}
-
 uint32_t xpv_netfront_os_pages_get(xpv_netfront_os* os, uint32_t, uint32_t count,
                                    xpv_page** pages) {
     Account& account = world().account;
@@ -121,8 +106,7 @@ namespace xpv::fake {
 Vif::Vif(uint32_t queues) noexcept {
     world.account.watch(os.pool);
     world.account.watch(os.held);
-    os.on_wait = backend_lets_go;
-    os.context = this;
+    world.ends.on_wait(backend_lets_go, this);
     settings = {queues, 256, 0, true, true, true, true};
     Folder& peer = world.bus.peer;
     for (const char* feature :
@@ -141,17 +125,17 @@ bool Vif::create() noexcept {
     return device != nullptr;
 }
 
-int Vif::handle(xpv_netfront_event event) noexcept { return xpv_netfront_handle(device, event); }
+int Vif::handle(xpv_event event) noexcept { return xpv_netfront_handle(device, event); }
 
 bool Vif::connect() noexcept {
     if (device == nullptr && !create())
         return false;
-    if (handle(XPV_NETFRONT_PROBED) != 0 || !os.started) {
+    if (handle(XPV_PROBED) != 0 || !os.started) {
         XPV_FAKE_FAIL("no connection");
         return false;
     }
     peer_state(XenbusStateConnected);
-    handle(XPV_NETFRONT_CHANGED);
+    handle(XPV_CHANGED);
     for (uint32_t i = 0; i < os.queues; ++i)
         Poll::run(*this, i); // posts the buffers
     return true;
@@ -176,7 +160,7 @@ bool Vif::settle_down() noexcept {
             peer_state(XenbusStateClosed);
             break;
         }
-        handle(XPV_NETFRONT_CHANGED);
+        handle(XPV_CHANGED);
     }
     XPV_FAKE_FAIL("the two ends do not come together, ours is in state %u", node("state"));
     return false;
@@ -185,7 +169,7 @@ bool Vif::settle_down() noexcept {
 void Vif::remove() noexcept {
     if (device == nullptr)
         return;
-    handle(XPV_NETFRONT_REMOVE);
+    handle(XPV_REMOVE);
     if (os.started || !os.stopped)
         XPV_FAKE_FAIL("removed, but not stopped");
     xpv_netfront_destroy(device);
@@ -193,8 +177,8 @@ void Vif::remove() noexcept {
 }
 
 // A backend that behaves: it unmaps all it has and follows our state.
-bool Vif::backend_lets_go(xpv_netfront_os& os, uint16_t) noexcept {
-    Vif& vif = *static_cast<Vif*>(os.context);
+bool Vif::backend_lets_go(void* context, uint16_t) noexcept {
+    Vif& vif = *static_cast<Vif*>(context);
     vif.world.grants.let_go_all();
     const uint32_t ours = vif.node("state");
     vif.peer_state(ours == XenbusStateClosed ? XenbusStateClosed : XenbusStateClosing);

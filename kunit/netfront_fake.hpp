@@ -21,19 +21,12 @@ struct xpv_netfront_os {
     bool stopped = true;
     uint32_t starts = 0;
     uint32_t announced = 0;
-    uint32_t broken = 0;
-    uint32_t retries = 0;
     uint16_t done[256] = {}; // packets handed back, in order
     uint32_t done_count = 0;
     uint64_t done_bytes = 0; // answered
     uint32_t mtu = 0;        // what os_start() was told last, if it was told one
     uint32_t mtus = 0;       // times that it was
     uint32_t scheduled[XPV_NET_MAX_QUEUES] = {};
-    uint32_t waits = 0;
-
-    // What the backend does while the frontend waits for it; false: nothing.
-    bool (*on_wait)(xpv_netfront_os& os, uint16_t mask) = nullptr;
-    void* context = nullptr;
 };
 
 namespace xpv::fake {
@@ -56,7 +49,7 @@ public:
 
     // With the settings and backend nodes as they are now.
     bool create() noexcept;
-    int handle(xpv_netfront_event event) noexcept;
+    int handle(xpv_event event) noexcept;
     void peer_state(uint32_t state) noexcept { world.bus.peer.set("state", state); }
     // create() and the whole handshake; false, with a failed test, if it fails.
     bool connect() noexcept;
@@ -73,7 +66,7 @@ public:
     uint32_t node(const char* key) const noexcept { return world.bus.own.number(key); }
 
 private:
-    static bool backend_lets_go(xpv_netfront_os& os, uint16_t mask) noexcept;
+    static bool backend_lets_go(void* context, uint16_t mask) noexcept;
 };
 
 // The backend's end of a queue, as the frontend's nodes tell it.

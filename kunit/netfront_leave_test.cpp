@@ -24,11 +24,12 @@ TEST(netfront_leave_reconnects_after_the_backend_let_go) {
         Wire last{vif, vif.os.queues - 1};
         CHECK(xpv_netfront_want_queues(vif.device, 1 + i % 3));
         CHECK(!xpv_netfront_want_queues(vif.device, 1 + i % 3));
-        vif.handle(XPV_NETFRONT_RECONNECT);
+        vif.handle(XPV_RENEW);
         CHECK(vif.os.stopped);
         CHECK(!vif.os.started);
         CHECK_EQ(vif.world.account.calls(Call::Defer), 0u);
         CHECK_EQ(vif.world.grants.loud, 0u);
+        vif.world.now_ms += 1000;
         CHECK(vif.settle_down());
         CHECK_EQ(vif.os.queues, 1 + i % 3);
         for (uint32_t queue = 0; queue < vif.os.queues; ++queue)
@@ -40,11 +41,13 @@ TEST(netfront_leave_reconnects_after_the_backend_let_go) {
 TEST(netfront_leave_reconnects_without_another_event) {
     Vif vif;
     CHECK(vif.connect());
-    vif.os.on_wait = [](xpv_netfront_os& os, uint16_t) {
-        static_cast<Vif*>(os.context)->peer_state(XenbusStateClosed);
-        return true;
-    };
-    vif.handle(XPV_NETFRONT_RECONNECT);
+    vif.world.ends.on_wait(
+        [](void* context, uint16_t) {
+            static_cast<Vif*>(context)->peer_state(XenbusStateClosed);
+            return true;
+        },
+        &vif);
+    vif.handle(XPV_RENEW);
     CHECK_EQ(vif.world.bus.state(), 1u);
     CHECK(vif.settle_down());
 }
@@ -54,9 +57,9 @@ TEST(netfront_leave_reconnects_without_the_backend) {
     Vif vif{2};
     CHECK(vif.connect());
     Wire wire{vif, 0};
-    vif.os.on_wait = nullptr;
-    vif.handle(XPV_NETFRONT_RECONNECT);
-    CHECK_EQ(vif.os.waits, 1u);
+    vif.world.ends.on_wait(nullptr, nullptr);
+    vif.handle(XPV_RENEW);
+    CHECK_EQ(vif.world.ends.waits, 1u);
     CHECK(!vif.os.started);
     CHECK_EQ(vif.world.account.deferred.outstanding(), 2u);
     CHECK_EQ(vif.world.grants.loud, 0u);
@@ -78,19 +81,19 @@ TEST(netfront_leave_is_quiet) {
         switch (how) {
         case 0: // the backend's folder is gone
             vif.world.bus.peer.clear();
-            vif.handle(XPV_NETFRONT_CHANGED);
+            vif.handle(XPV_CHANGED);
             break;
         case 1:
             vif.peer_state(XenbusStateClosed);
-            vif.handle(XPV_NETFRONT_CHANGED);
+            vif.handle(XPV_CHANGED);
             break;
         case 2:
             wire.tx.raw.rsp_prod(77);
             (void)fake::poll_tx(vif);
-            vif.handle(XPV_NETFRONT_BROKE);
+            vif.handle(XPV_BROKE);
             break;
         default:
-            vif.os.on_wait = nullptr;
+            vif.world.ends.on_wait(nullptr, nullptr);
             vif.remove();
         }
         CHECK(!vif.os.started);
@@ -107,14 +110,14 @@ TEST(netfront_leave_late_break) {
         Wire wire{vif};
         wire.rx.raw.rsp_prod(1000);
         Poll::run(vif);
-        CHECK_EQ(vif.os.broken, 1u);
+        CHECK_EQ(vif.world.ends.asked(XPV_BROKE), 1u);
     }
     vif.peer_state(XenbusStateClosed);
-    vif.handle(XPV_NETFRONT_CHANGED);
+    vif.handle(XPV_CHANGED);
     vif.world.settle();
     CHECK(vif.settle_down());
     const uint32_t starts = vif.os.starts;
-    vif.handle(XPV_NETFRONT_BROKE);
+    vif.handle(XPV_BROKE);
     CHECK(vif.os.started && !vif.os.stopped);
     CHECK_EQ(vif.os.starts, starts);
     CHECK_EQ(vif.world.bus.state(), 4u);
@@ -129,11 +132,11 @@ TEST(netfront_leave_resumes) {
         case 0: // Initialising
             vif.peer_state(XenbusStateInitialising);
             CHECK(vif.create());
-            vif.handle(XPV_NETFRONT_PROBED);
+            vif.handle(XPV_PROBED);
             break;
         case 1: // Attached
             CHECK(vif.create());
-            vif.handle(XPV_NETFRONT_PROBED);
+            vif.handle(XPV_PROBED);
             break;
         default: // Connected
             CHECK(vif.connect());
@@ -142,7 +145,7 @@ TEST(netfront_leave_resumes) {
         }
         if (phase == 3) { // Closing or Closed, rings kept
             vif.peer_state(XenbusStateClosing);
-            vif.handle(XPV_NETFRONT_CHANGED);
+            vif.handle(XPV_CHANGED);
         }
         if (phase == 4) { // broken, and the work has not run
             Wire wire{vif};
@@ -150,27 +153,27 @@ TEST(netfront_leave_resumes) {
             Poll::run(vif);
         }
         if (phase == 5) // Closed
-            vif.handle(XPV_NETFRONT_RECONNECT);
+            vif.handle(XPV_RENEW);
         // Another grant table and backend.
         vif.world.grants.let_go_all();
         const uint32_t switches = vif.world.bus.switched;
-        const uint32_t waits = vif.os.waits;
+        const uint32_t waits = vif.world.ends.waits;
         vif.world.bus.own.set("state", XenbusStateInitialising);
         vif.peer_state(XenbusStateInitWait);
-        CHECK_EQ(vif.handle(XPV_NETFRONT_RESUMED), 0);
+        CHECK_EQ(vif.handle(XPV_RESUMED), 0);
         CHECK(!vif.os.started && vif.os.stopped);
         CHECK_EQ(vif.world.bus.switched, switches);
-        CHECK_EQ(vif.os.waits, waits);
+        CHECK_EQ(vif.world.ends.waits, waits);
         CHECK_EQ(vif.world.account.grants.outstanding(), 0u);
         CHECK_EQ(vif.world.account.channels.outstanding(), 0u);
         CHECK_EQ(vif.os.held.outstanding(), 0u);
-        vif.handle(XPV_NETFRONT_BROKE); // a work that slept meanwhile
-        vif.handle(XPV_NETFRONT_CHANGED);
+        vif.handle(XPV_BROKE); // a work that slept meanwhile
+        vif.handle(XPV_CHANGED);
         CHECK(vif.os.started);
         CHECK_EQ(vif.world.bus.state(), 4u);
         vif.peer_state(XenbusStateConnected);
-        vif.handle(XPV_NETFRONT_BROKE);
-        vif.handle(XPV_NETFRONT_CHANGED);
+        vif.handle(XPV_BROKE);
+        vif.handle(XPV_CHANGED);
         CHECK(!vif.os.stopped);
         Poll::run(vif, 0);
         Wire wire{vif};
@@ -182,10 +185,10 @@ TEST(netfront_leave_resumes) {
 TEST(netfront_leave_no_resume_after_remove) {
     Vif vif;
     CHECK(vif.connect());
-    vif.handle(XPV_NETFRONT_REMOVE);
+    vif.handle(XPV_REMOVE);
     vif.peer_state(XenbusStateInitWait);
-    vif.handle(XPV_NETFRONT_RESUMED);
-    vif.handle(XPV_NETFRONT_CHANGED);
+    vif.handle(XPV_RESUMED);
+    vif.handle(XPV_CHANGED);
     CHECK(!vif.os.started);
     CHECK_EQ(vif.world.bus.state(), 6u);
 }
@@ -214,7 +217,7 @@ TEST(netfront_leave_mtu) {
         else
             vif.world.bus.own.set("mtu", row.node);
         const uint32_t before = vif.os.mtus;
-        vif.handle(XPV_NETFRONT_RECONNECT);
+        vif.handle(XPV_RENEW);
         CHECK(vif.settle_down());
         CHECK_EQ(vif.os.mtus, before + (row.taken != 0));
         if (row.taken != 0)
@@ -223,9 +226,9 @@ TEST(netfront_leave_mtu) {
     // It is taken with the connection that is made, not with one that fails.
     vif.world.bus.own.set("mtu", 2000);
     vif.world.account.fail(fake::call_start);
-    vif.handle(XPV_NETFRONT_RECONNECT);
+    vif.handle(XPV_RENEW);
     vif.peer_state(XenbusStateInitWait);
-    vif.handle(XPV_NETFRONT_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK_EQ(vif.os.mtu, 65517u);
     vif.world.account.fail_nothing();
     CHECK(vif.settle_down());

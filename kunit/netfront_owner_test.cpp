@@ -133,7 +133,7 @@ TEST(netfront_owner_while_the_backend_closes) {
     for (uintptr_t i = 1; i <= 10; ++i)
         CHECK_EQ(send_owned(vif, packet_bytes, 60, i), sent);
     vif.peer_state(XenbusStateClosing);
-    vif.handle(XPV_NETFRONT_CHANGED);
+    vif.handle(XPV_CHANGED);
     CHECK(vif.os.stopped && vif.os.started);
     CHECK_EQ(vif.os.held.outstanding(), 0u);
 }

@@ -29,7 +29,7 @@ void still_works(Vif& vif, Wire& wire) noexcept {
     CHECK_EQ(poll.bytes, 3060u);
     CHECK_EQ(poll.wrong, 0u);
     CHECK_EQ(wire.rx.raw.req_prod() - wire.rx.rsp_prod, 256u);
-    CHECK_EQ(vif.os.broken, 0u);
+    CHECK_EQ(vif.world.ends.asked(XPV_BROKE), 0u);
 }
 
 } // namespace

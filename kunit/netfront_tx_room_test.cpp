@@ -161,7 +161,7 @@ TEST(netfront_tx_room_still_mapped) {
             ++held;
         }
     }
-    vif.os.on_wait = nullptr;
+    vif.world.ends.on_wait(nullptr, nullptr);
     vif.remove();
     CHECK_EQ(held, 5u);
     CHECK_EQ(vif.world.account.deferred.outstanding(), held + 2); // and the rings

@@ -430,7 +430,7 @@ TEST(netfront_tx_error_answers) {
     for (uint32_t i = 0; i < 64; ++i)
         CHECK_EQ(send(vif, packet_bytes, 60), sent); // they are looked at sometime
     CHECK_EQ(vif.counters().tx_errors, 10u);
-    CHECK_EQ(vif.os.broken, 0u);
+    CHECK_EQ(vif.world.ends.asked(XPV_BROKE), 0u);
 }
 
 TEST(netfront_tx_shared_channel) {

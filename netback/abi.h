@@ -67,21 +67,11 @@ struct xpv_netback_counters {
 struct xpv_netback *
 xpv_netback_create(struct xpv_xenbus *bus, struct xpv_vif *vif,
 		   const struct xpv_netback_settings *settings);
-/* After XPV_NETBACK_REMOVE. May sleep. */
+/* After XPV_REMOVE. May sleep. */
 void xpv_netback_destroy(struct xpv_netback *device);
 
-enum xpv_netback_event {
-	/* Something may have changed: first look, other end's state, hotplug-status,
-	 * or xpv_netback_vif_poke() asked for it. */
-	XPV_NETBACK_CHANGED,
-	XPV_NETBACK_REMOVE, /* the driver leaves the device; nothing happens after it */
-};
-
-/*
- * Carry the handshake as far as it goes. The caller serialises calls per device. May
- * sleep.
- */
-void xpv_netback_handle(struct xpv_netback *device, enum xpv_netback_event event);
+/* core/end.hpp. The caller serialises calls per device. May sleep. */
+int xpv_netback_handle(struct xpv_netback *device, enum xpv_event event);
 
 /* ---- queue: events ----------------------------------------------------- */
 
@@ -275,9 +265,6 @@ uint32_t xpv_netback_vif_retired(struct xpv_vif *vif);
 
 /* Run these pollers (a mask). Any context. */
 void xpv_netback_vif_schedule(struct xpv_vif_queue *queue, uint32_t pollers);
-/* Call xpv_netback_handle(CHANGED) in process context, delay_ms from now or sooner.
- * Any context. */
-void xpv_netback_vif_poke(struct xpv_vif *vif, uint32_t delay_ms);
 
 XPV_END_DECLS
 

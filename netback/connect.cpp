@@ -3,33 +3,31 @@
 // negotiation"; and the queues that come of it.
 #include "netback/device.hpp"
 
-using namespace xpv;
-using namespace xpv::netback;
-
+namespace xpv::netback {
 namespace {
 constexpr uint32_t max_retired_maps = 8;
 } // namespace
 
 // Everything in one transaction, before the state says InitWait.
-Result<void> xpv_netback::advertise() const noexcept {
+Result<void> Device::advertise() const noexcept {
     const xpv_netback_settings& s = settings_;
-    return store_.transact([&]() -> Result<void> {
-        XPV_TRY(store_.write("feature-sg", s.sg));
-        XPV_TRY(store_.write("feature-gso-tcpv4", s.gso));
-        XPV_TRY(store_.write("feature-gso-tcpv6", s.gso));
-        XPV_TRY(store_.write("feature-no-csum-offload", !s.csum));
-        XPV_TRY(store_.write("feature-ipv6-csum-offload", s.csum));
-        XPV_TRY(store_.write("feature-rx-copy", 1));
-        XPV_TRY(store_.write("feature-rx-flip", uint32_t{0}));
-        XPV_TRY(store_.write("feature-split-event-channels", s.split));
-        return store_.write("multi-queue-max-queues", s.max_queues);
+    return store().transact([&]() -> Result<void> {
+        XPV_TRY(store().write("feature-sg", s.sg));
+        XPV_TRY(store().write("feature-gso-tcpv4", s.gso));
+        XPV_TRY(store().write("feature-gso-tcpv6", s.gso));
+        XPV_TRY(store().write("feature-no-csum-offload", !s.csum));
+        XPV_TRY(store().write("feature-ipv6-csum-offload", s.csum));
+        XPV_TRY(store().write("feature-rx-copy", 1));
+        XPV_TRY(store().write("feature-rx-flip", uint32_t{0}));
+        XPV_TRY(store().write("feature-split-event-channels", s.split));
+        return store().write("multi-queue-max-queues", s.max_queues);
     });
 }
 
-Result<xpv_netback_features> xpv_netback::negotiate() const noexcept {
-    const auto has = [this](const char* key) { return store_.flag(XPV_XS_PEER, key); };
+Result<xpv_netback_features> Device::negotiate() const noexcept {
+    const auto has = [this](const char* key) { return store().flag(XPV_XS_PEER, key); };
     // The only mode that we serve, and the frontend has to ask for it.
-    if (Result<uint32_t> copy = store_.require(XPV_XS_PEER, "request-rx-copy", 1, 1); !copy.ok())
+    if (Result<uint32_t> copy = store().require(XPV_XS_PEER, "request-rx-copy", 1, 1); !copy.ok())
         return copy.error();
     const xpv_netback_settings& s = settings_;
     xpv_netback_features f{};
@@ -42,18 +40,18 @@ Result<xpv_netback_features> xpv_netback::negotiate() const noexcept {
     return f;
 }
 
-Result<void> xpv_netback::make_queue(uint32_t index, uint32_t count,
-                                     const xpv_netback_features& features, bool map) noexcept {
+Result<void> Device::make_queue(uint32_t index, uint32_t count,
+                                const xpv_netback_features& features, bool map) noexcept {
     QueuePlace place;
-    XPV_TRY_SET(place, QueuePlace::read(store_, index, count));
+    XPV_TRY_SET(place, QueuePlace::read(store(), index, count));
     void* memory = xpv_alloc(sizeof(xpv_netback_queue));
     if (memory == nullptr)
         return Error::NoMemory;
     queues_[index] = new (memory)
-        xpv_netback_queue{bus_, vif_, fault_, index, place, settings_.gso, features.rx_notify};
+        xpv_netback_queue{bus(), vif_, faults(), index, place, settings_.gso, features.rx_notify};
     queue_count_ = index + 1;
     if (const Result<void> mapped = queues_[index]->open(map); !mapped.ok()) {
-        xpv_log(bus_, XPV_LOG_ERR, "queue %u: cannot use rings tx %u rx %u: error %d", index,
+        xpv_log(bus(), XPV_LOG_ERR, "queue %u: cannot use rings tx %u rx %u: error %d", index,
                 place.tx_ref, place.rx_ref, to_errno(mapped));
         return mapped;
     }
@@ -61,24 +59,24 @@ Result<void> xpv_netback::make_queue(uint32_t index, uint32_t count,
 }
 
 // A limit that somebody relies on and that nobody keeps.
-void xpv_netback::warn_of_rate() const noexcept {
+void Device::warn_of_rate() const noexcept {
     char rate[48];
-    const int length = xpv_xs_read(bus_, XPV_XS_OWN, "rate", rate, sizeof(rate));
+    const int length = xpv_xs_read(bus(), XPV_XS_OWN, "rate", rate, sizeof(rate));
     if (length >= 0)
-        xpv_log(bus_, XPV_LOG_WARN,
+        xpv_log(bus(), XPV_LOG_WARN,
                 "rate = \"%s\" (bytes per period, microseconds) is not honoured: this driver "
                 "does not shape traffic",
                 rate);
     else if (length == to_errno(Error::TooBig))
-        xpv_log(bus_, XPV_LOG_WARN, "rate is not honoured: this driver does not shape traffic");
+        xpv_log(bus(), XPV_LOG_WARN, "rate is not honoured: this driver does not shape traffic");
 }
 
 // All queues or none: a failure leaves the undoing to disconnect().
-Result<void> xpv_netback::connect() noexcept {
+Result<void> Device::connect() noexcept {
     disconnect();
     uint32_t count = 0;
-    XPV_TRY_SET(count,
-                store_.optional(XPV_XS_PEER, "multi-queue-num-queues", 1, settings_.max_queues, 1));
+    XPV_TRY_SET(
+        count, store().optional(XPV_XS_PEER, "multi-queue-num-queues", 1, settings_.max_queues, 1));
     xpv_netback_features features{};
     XPV_TRY_SET(features, negotiate());
 
@@ -100,8 +98,9 @@ Result<void> xpv_netback::connect() noexcept {
     for (uint32_t i = 0; i < count; ++i) {
         const QueuePlace& place = queues_[i]->place;
         if (const Result<void> bound = queues_[i]->bind("xpv-netback", shim[i]); !bound.ok()) {
-            xpv_log(bus_, XPV_LOG_ERR, "queue %u: cannot bind event channels tx %u rx %u: error %d",
-                    i, place.tx_port, place.rx_port, to_errno(bound));
+            xpv_log(bus(), XPV_LOG_ERR,
+                    "queue %u: cannot bind event channels tx %u rx %u: error %d", i, place.tx_port,
+                    place.rx_port, to_errno(bound));
             return bound;
         }
     }
@@ -111,10 +110,9 @@ Result<void> xpv_netback::connect() noexcept {
 }
 
 // Also what a failure left half made. The order is net/teardown.h's.
-void xpv_netback::disconnect() noexcept {
+void Device::disconnect() noexcept {
     if (queue_count_ != 0) {
-        carrier_ = false;
-        xpv_netback_vif_carrier(vif_, false);
+        show_carrier(false);
         xpv_netback_vif_stop(vif_);
         for (uint32_t i = 0; i < queue_count_; ++i)
             queues_[i]->unbind();
@@ -129,5 +127,6 @@ void xpv_netback::disconnect() noexcept {
     }
     queue_count_ = 0;
     attached_ = false;
-    fault_.report();
 }
+
+} // namespace xpv::netback

@@ -1,55 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// One vif device: the handshake with its frontend, and its queues while connected.
+// One vif as its backend sees it, over all of its connections, and its queues.
 #pragma once
 
-#include "core/token_bucket.hpp"
-#include "core/xenbus_state.hpp"
+#include "core/end.hpp"
 #include "netback/queue.hpp"
 
-// The name that abi.h gives it.
-struct xpv_netback : xpv::NoCopy {
-public:
-    xpv_netback(xpv_xenbus* bus, xpv_vif* vif, const xpv_netback_settings& settings) noexcept
-        : bus_{bus}, vif_{vif}, store_{bus}, settings_{settings}, fault_{bus, vif} {}
-    ~xpv_netback() { disconnect(); }
+namespace xpv::netback {
 
-    void handle(xpv_netback_event event) noexcept;
+class Device : public End<Device, Role::Back> {
+public:
+    Device(xpv_xenbus* bus, xpv_vif* vif, const xpv_netback_settings& settings) noexcept
+        : End{bus}, vif_{vif}, settings_{settings} {}
+
+    // ---- for End ----------------------------------------------------------------
+    Result<void> advertise() const noexcept;
+    Result<void> connect() noexcept;
+    void disconnect() noexcept;
+    void announce() noexcept { show_carrier(true); }
+    void look_again() noexcept;
 
 private:
-    // device.cpp: what became of a step
-    enum class Done : uint8_t {
-        Yes,
-        Later,   // nothing was done; a poke is on its way
-        Refused, // the frontend's fault
-    };
-    void settle() noexcept;
-    Done act(const xpv::Step& step) noexcept;
-    Done try_connect() noexcept;
-    xpv::PeerState read_peer() const noexcept;
-    bool hotplug_connected() const noexcept;
-    void show_carrier() noexcept;
-
-    // connect.cpp
-    xpv::Result<void> advertise() const noexcept;
-    xpv::Result<xpv_netback_features> negotiate() const noexcept;
-    xpv::Result<void> connect() noexcept;
-    xpv::Result<void> make_queue(uint32_t index, uint32_t count,
-                                 const xpv_netback_features& features, bool map) noexcept;
+    Result<xpv_netback_features> negotiate() const noexcept;
+    Result<void> make_queue(uint32_t index, uint32_t count, const xpv_netback_features& features,
+                            bool map) noexcept;
     void warn_of_rate() const noexcept;
-    void disconnect() noexcept;
+    void show_carrier(bool on) noexcept;
 
-    xpv_xenbus* bus_;
-    xpv_vif* vif_;
-    xpv::Xenstore store_;
-    xpv_netback_settings settings_;
-    xpv::netback::FaultLine fault_;
-    xpv::Phase phase_ = xpv::Phase::Initialising;
-    bool removed_ = false;
+    xpv_vif* const vif_;
+    const xpv_netback_settings settings_;
     bool carrier_ = false;
-    // A connection costs an rtnl lock, grace periods and hypercalls, and it is the
-    // frontend that says how often: at first so many, then four per second.
-    xpv::TokenBucket connects_{16, 250};
     uint32_t queue_count_ = 0;
     bool attached_ = false; // the shim knows the queues
     xpv_netback_queue* queues_[XPV_NET_MAX_QUEUES] = {};
+};
+
+} // namespace xpv::netback
+
+// The name that abi.h gives it.
+struct xpv_netback : xpv::netback::Device {
+    using Device::Device;
 };

@@ -5,12 +5,10 @@
 #ifndef XPV_NETBACK_H
 #define XPV_NETBACK_H
 
-#include <linux/mutex.h>
 #include <linux/netdevice.h>
 #include <linux/seqlock.h>
 #include <linux/skbuff.h>
 #include <linux/timer.h>
-#include <linux/workqueue.h>
 #include <xen/xenbus.h>
 
 #include "netback/abi.h"
@@ -64,10 +62,6 @@ struct xpv_vif {
 	struct net_device *dev;
 	struct xpv_xenbus bus;
 	struct xpv_netback *core;
-	struct mutex lock;	     /* around xpv_netback_handle() */
-	struct delayed_work look;    /* calls it */
-	struct xenbus_watch hotplug; /* hotplug-status, online: the toolstack writes */
-	bool watching;
 	char *script; /* for our uevents; may be NULL */
 	struct dentry *debugfs;
 
@@ -84,9 +78,6 @@ struct xpv_vif {
 	struct xpv_netback_counters past;
 	struct xpv_vif_counters past_shim;
 };
-
-/* main.c: all works of this module; not while the system sleeps */
-extern struct workqueue_struct *xpv_vif_workqueue;
 
 /* params.c */
 extern unsigned int xpv_rx_queue_bytes;
@@ -116,7 +107,8 @@ void xpv_vif_zerocopy_add_frags(struct xpv_vif_zerocopy *zerocopy,
 /* From now on the skb's end is noticed. */
 void xpv_vif_zerocopy_arm(struct xpv_vif_zerocopy *zerocopy, struct sk_buff *skb,
 			  const struct xpv_netback_tx_packet *p);
-/* No packet of any vif is out when this returns. */
+/* The module's beginning and end; no packet of any vif is out when the latter returns. */
+int xpv_vif_zerocopy_init(void);
 void xpv_vif_zerocopy_exit(void);
 
 /* poll_tx.c, poll_rx.c */
@@ -138,10 +130,5 @@ void xpv_vif_debugfs_init(void);
 void xpv_vif_debugfs_exit(void);
 void xpv_vif_debugfs_add(struct xpv_vif *vif);
 void xpv_vif_debugfs_remove(struct xpv_vif *vif);
-
-/* driver.c */
-int xpv_vif_register_driver(void);
-void xpv_vif_unregister_driver(void);
-void xpv_vif_look(struct work_struct *work);
 
 #endif

@@ -312,9 +312,7 @@ struct xpv_vif *xpv_vif_create(struct xenbus_device *xen, unsigned int handle)
 	vif = netdev_priv(dev);
 	vif->dev = dev;
 	xpv_xenbus_init(&vif->bus, xen);
-	mutex_init(&vif->lock);
 	seqlock_init(&vif->stats_lock);
-	INIT_DELAYED_WORK(&vif->look, xpv_vif_look);
 	/* Until a frontend says what it takes: scripts set the MTU before. */
 	vif->features.sg = settings.sg;
 

@@ -137,7 +137,7 @@ bool xpv_netback_rx_starved(xpv_netback_queue* queue, uint32_t waited_ms,
     const bool before = queue->rx.stalled();
     const bool drop = queue->rx.starved(waited_ms, *limits);
     if (queue->rx.stalled() != before)
-        xpv_netback_vif_poke(queue->vif, 0);
+        xpv_end_poke(queue->bus, XPV_CHANGED, 0);
     return drop;
 }
 
@@ -146,7 +146,7 @@ void xpv_netback_rx_stop(xpv_netback_queue* queue, bool waiting, xpv_netback_res
     const uint32_t event = queue->rx_gate().look();
     queue->rx.stop(waiting, *rest);
     if (queue->rx.stalled() != before)
-        xpv_netback_vif_poke(queue->vif, 0);
+        xpv_end_poke(queue->bus, XPV_CHANGED, 0);
     rest->event = event;
     if (!rest->again && !queue->broken() && queue->rx.take_worked())
         queue->rx_gate().found();

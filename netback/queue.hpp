@@ -27,7 +27,7 @@ struct QueuePlace {
 struct xpv_netback_queue : xpv::NoCopy {
     using Gate = xpv::EventGate<xpv_netback_queue>;
 
-    xpv_netback_queue(xpv_xenbus* bus, xpv_vif* vif, xpv::netback::FaultLine& line, uint32_t index,
+    xpv_netback_queue(xpv_xenbus* bus, xpv_vif* vif, xpv::FaultLine& line, uint32_t index,
                       const xpv::netback::QueuePlace& place, bool gso, bool rx_notify) noexcept;
 
     // Map and check both rings; make room to map packets, if wanted. May sleep.
@@ -48,7 +48,7 @@ struct xpv_netback_queue : xpv::NoCopy {
     xpv_vif_queue* shim = nullptr;
     const xpv::netback::QueuePlace place;
     xpv_netback_counters counters{};
-    xpv::netback::QueueFault fault;
+    xpv::QueueFault fault;
     xpv::MappedRing tx_ring;
     xpv::MappedRing rx_ring;
     xpv::netback::TxMap* map = nullptr; // the shim's once it was attached

@@ -4,6 +4,8 @@
 namespace xpv::netback {
 namespace {
 
+constexpr const char* fault_rx_ring = "guest-RX ring: impossible request index";
+
 constexpr uint32_t slots_needed(const xpv_netback_rx_packet& packet) noexcept {
     return (packet.total + page_mask) / page_size + (packet.offload.gso != XPV_GSO_NONE ? 1 : 0);
 }
@@ -101,7 +103,7 @@ uint32_t RxPath::send(const xpv_netback_rx_packet* packets, uint32_t count, bool
         return 0;
     const Result<uint32_t> pending = ring_.pending();
     if (!pending.ok()) {
-        fault_.raise(Fault::RxRing, ring_.request_index());
+        fault_.raise(fault_rx_ring, ring_.request_index());
         return 0;
     }
     uint32_t left = pending.value();
@@ -151,7 +153,7 @@ bool RxPath::recover() noexcept {
     for (;;) {
         const Result<uint32_t> pending = ring_.pending();
         if (!pending.ok()) {
-            fault_.raise(Fault::RxRing, ring_.request_index());
+            fault_.raise(fault_rx_ring, ring_.request_index());
             return false;
         }
         const uint32_t count = pending.value();
@@ -187,7 +189,7 @@ void RxPath::stop(bool waiting, xpv_netback_rest& rest) noexcept {
 bool RxPath::take_worked() noexcept {
     const Result<uint32_t> pending = ring_.pending();
     if (!pending.ok()) {
-        fault_.raise(Fault::RxRing, ring_.request_index());
+        fault_.raise(fault_rx_ring, ring_.request_index());
         return false;
     }
     const RingIndex produced = ring_.request_index() + pending.value();

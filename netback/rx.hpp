@@ -3,9 +3,10 @@
 // xen/io/netif.h, "Guest receive".
 #pragma once
 
+#include "core/fault_line.hpp"
 #include "core/grant.hpp"
 #include "net/netif.hpp"
-#include "netback/fault.hpp"
+#include "netback/abi.h"
 #include "netback/stall.hpp"
 
 namespace xpv::netback {

@@ -4,6 +4,8 @@
 namespace xpv::netback {
 namespace {
 
+constexpr const char* fault_tx_crosses_page = "guest-TX slot reaches over its page";
+
 // A packet up to this size is copied into linear memory whole.
 constexpr uint32_t whole_head = 1600;
 // Of a larger one that much: all headers, whatever the slots look like, so that
@@ -23,9 +25,9 @@ TxPath::Verdict TxPath::take_extras(uint32_t& left, Taken& taken, xpv_offload& o
     Verdict verdict = Verdict::Good;
     for (bool more = true; more;) {
         if (left == 0)
-            return fatal(Fault::TxOpenExtras, taken.extras);
+            return fatal("guest-TX packet ends in the middle of its extra slots", taken.extras);
         if (taken.extras == tx_max_extras)
-            return fatal(Fault::TxManyExtras, taken.extras);
+            return fatal("guest-TX packet with too many extra slots", taken.extras);
         const auto extra = ring_.take<net::ExtraInfo>();
         --left;
         ++taken.extras;
@@ -33,7 +35,7 @@ TxPath::Verdict TxPath::take_extras(uint32_t& left, Taken& taken, xpv_offload& o
         case XEN_NETIF_EXTRA_TYPE_GSO:
             if (const Result<void> known = net::read_gso(extra, offload); !known.ok()) {
                 if (known.error() == Error::Protocol)
-                    return fatal(Fault::TxGso, extra.u.gso.type);
+                    return fatal("guest-TX segmentation type or size is wrong", extra.u.gso.type);
                 verdict = Verdict::Drop;
             }
             if (!gso_)
@@ -47,7 +49,7 @@ TxPath::Verdict TxPath::take_extras(uint32_t& left, Taken& taken, xpv_offload& o
         case XEN_NETIF_EXTRA_TYPE_HASH:
             break;
         default:
-            return fatal(Fault::TxExtraType, extra.type);
+            return fatal("guest-TX extra slot of unknown type", extra.type);
         }
         more = (extra.flags & XEN_NETIF_EXTRA_FLAG_MORE) != 0;
     }
@@ -59,15 +61,15 @@ TxPath::Verdict TxPath::take_chain(uint32_t& left, Taken& taken, uint32_t& later
     Verdict verdict = Verdict::Good;
     for (bool more = true; more;) {
         if (left == 0)
-            return fatal(Fault::TxOpenChain, taken.count);
+            return fatal("guest-TX packet ends in the middle of its slots", taken.count);
         if (taken.count == tx_fatal_slots)
-            return fatal(Fault::TxLongChain, taken.count);
+            return fatal("guest-TX packet of too many slots", taken.count);
         net::TxRequest& slot = slots_[taken.first + taken.count];
         slot = ring_.take();
         --left;
         ++taken.count;
         if (uint32_t{slot.offset} + slot.size > page_size)
-            return fatal(Fault::TxCrossesPage, uint32_t{slot.offset} + slot.size);
+            return fatal(fault_tx_crosses_page, uint32_t{slot.offset} + slot.size);
         if (slot.size == 0)
             verdict = Verdict::Drop;
         later += slot.size;
@@ -113,7 +115,7 @@ TxPath::Verdict TxPath::take_packet(uint32_t& left, Taken& taken,
         return verdict;
     first.size = static_cast<uint16_t>(total - later);
     if (uint32_t{first.offset} + first.size > page_size)
-        return fatal(Fault::TxCrossesPage, uint32_t{first.offset} + first.size);
+        return fatal(fault_tx_crosses_page, uint32_t{first.offset} + first.size);
     packet.total = total;
     return Verdict::Good;
 }
@@ -182,7 +184,7 @@ uint32_t TxPath::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t m
         reap();
     const Result<uint32_t> pending = ring_.pending();
     if (!pending.ok()) {
-        fault_.raise(Fault::TxRing, ring_.request_index());
+        fault_.raise("guest-TX ring: impossible request index", ring_.request_index());
         return 0;
     }
     uint32_t left = pending.value();

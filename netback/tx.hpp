@@ -3,9 +3,10 @@
 // "Guest transmit".
 #pragma once
 
+#include "core/fault_line.hpp"
 #include "core/grant.hpp"
 #include "net/netif.hpp"
-#include "netback/fault.hpp"
+#include "netback/abi.h"
 #include "netback/tx_map.hpp"
 
 namespace xpv::netback {
@@ -69,7 +70,7 @@ private:
                      uint32_t tag) noexcept;
     void run_copies() noexcept;
     void answer(const Taken& taken, int16_t status) noexcept;
-    Verdict fatal(Fault fault, uint32_t value) noexcept {
+    Verdict fatal(const char* fault, uint32_t value) noexcept {
         fault_.raise(fault, value);
         return Verdict::Fatal;
     }

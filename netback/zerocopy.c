@@ -33,6 +33,8 @@ struct xpv_vif_zerocopy {
 
 /* Retired and not yet gone. */
 static LIST_HEAD(retired);
+/* Outlives the devices; freezable, as theirs is. */
+static struct workqueue_struct *works;
 static DEFINE_MUTEX(retired_lock);
 static DECLARE_WAIT_QUEUE_HEAD(one_gone);
 
@@ -65,7 +67,7 @@ static void unmap_rest(struct work_struct *work)
 		container_of(work, struct xpv_vif_zerocopy, rest.work);
 
 	if (xpv_netback_map_reap(zerocopy->map)) {
-		queue_delayed_work(xpv_vif_workqueue, &zerocopy->rest,
+		queue_delayed_work(works, &zerocopy->rest,
 				   msecs_to_jiffies(zerocopy->pause_ms));
 		zerocopy->pause_ms = min(zerocopy->pause_ms * 2, 500U);
 		return;
@@ -135,7 +137,7 @@ void xpv_vif_zerocopy_retire(struct xpv_vif_zerocopy *zerocopy)
 	list_add(&zerocopy->former, &retired);
 	mutex_unlock(&retired_lock);
 	zerocopy->pause_ms = 10;
-	queue_delayed_work(xpv_vif_workqueue, &zerocopy->rest,
+	queue_delayed_work(works, &zerocopy->rest,
 			   msecs_to_jiffies(zerocopy->pause_ms));
 }
 
@@ -175,11 +177,18 @@ static bool all_gone(void)
 	return gone;
 }
 
-/* Works may still be about to end: destroy their workqueue afterwards. */
+int xpv_vif_zerocopy_init(void)
+{
+	works = alloc_workqueue("xpv-netback-unmap", WQ_UNBOUND | WQ_FREEZABLE,
+				0);
+	return works ? 0 : -ENOMEM;
+}
+
 void xpv_vif_zerocopy_exit(void)
 {
 	while (!all_gone())
 		if (!wait_event_timeout(one_gone, list_empty_careful(&retired), 10 * HZ))
 			pr_info("xpv-netback: waiting for packets in guests' pages\n");
-	synchronize_rcu(); /* callbacks have left our code */
+	synchronize_rcu();	  /* callbacks have left our code */
+	destroy_workqueue(works); /* and so have works */
 }

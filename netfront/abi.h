@@ -77,7 +77,7 @@ struct xpv_netfront_counters {
 struct xpv_netfront *
 xpv_netfront_create(struct xpv_xenbus *bus, struct xpv_netfront_os *os,
 		    const struct xpv_netfront_settings *settings);
-/* After XPV_NETFRONT_REMOVE. */
+/* After XPV_REMOVE. */
 void xpv_netfront_destroy(struct xpv_netfront *device);
 
 /* The `mac` and `mtu` nodes of our own folder: 0, or -errno with a message when
@@ -86,20 +86,8 @@ void xpv_netfront_destroy(struct xpv_netfront *device);
 int xpv_netfront_identity(struct xpv_netfront *device, uint8_t mac[6],
 			  uint32_t *mtu);
 
-enum xpv_netfront_event {
-	XPV_NETFRONT_PROBED,	/* first look */
-	XPV_NETFRONT_CHANGED,	/* the other end's state */
-	XPV_NETFRONT_BROKE,	/* the work that xpv_netfront_os_broken() asked for */
-	XPV_NETFRONT_RECONNECT, /* settings changed: negotiate again */
-	XPV_NETFRONT_RESUMED,	/* after save and restore or migration: the other end is
-				 * new, as are grant table and event channels */
-	XPV_NETFRONT_REMOVE,	/* the driver leaves the device */
-};
-
-/* Carry the handshake as far as it goes. Returns 0, or the -errno for which no
- * connection could be made. Waits for the backend are bounded. */
-int xpv_netfront_handle(struct xpv_netfront *device,
-			enum xpv_netfront_event event);
+/* core/end.hpp: 0, or the -errno for which no connection could be made. */
+int xpv_netfront_handle(struct xpv_netfront *device, enum xpv_event event);
 
 /* Queues to ask for from the next connection on; 1..settings.max_queues. Whether
  * that is another number than before. Any context. */
@@ -219,13 +207,6 @@ void xpv_netfront_done(struct xpv_netfront_queue *queue,
 
 /* Poll queue index soon. Any context. */
 void xpv_netfront_os_schedule(struct xpv_netfront_os *os, uint32_t index);
-/* Call xpv_netfront_handle(XPV_NETFRONT_BROKE) soon. Any context. */
-void xpv_netfront_os_broken(struct xpv_netfront_os *os);
-
-/* Call xpv_netfront_handle(XPV_NETFRONT_CHANGED) in delay_ms milliseconds, once,
- * though nothing changed. Again before that: no effect. Process context. */
-void xpv_netfront_os_retry(struct xpv_netfront_os *os, uint32_t delay_ms);
-
 /*
  * The backend has answered packets of so many bytes, 0 if xpv_netfront_tx_release()
  * calls; count (0..XPV_NETFRONT_BATCH) owned packets are their owners' again. Under the
@@ -248,11 +229,6 @@ void xpv_netfront_os_announce(struct xpv_netfront_os *os);
 void xpv_netfront_os_stop(struct xpv_netfront_os *os);
 /* Undo start, after stop; every page is back. Again: no effect. */
 void xpv_netfront_os_release(struct xpv_netfront_os *os);
-
-/* Wait until the other end's state is in mask (1 << state), at most timeout_ms
- * milliseconds; returns whether it is. */
-bool xpv_netfront_os_wait_peer(struct xpv_netfront_os *os, uint16_t mask,
-			       uint32_t timeout_ms);
 
 /*
  * Pages for received packets. Fresh ones are zeroed; recycled ones hold what

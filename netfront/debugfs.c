@@ -31,9 +31,9 @@ static int queue_show(struct seq_file *out, void *unused)
 	struct xpv_netfront_view view;
 	bool connected;
 
-	mutex_lock(&nf->lock); /* no connecting or disconnecting meanwhile */
+	mutex_lock(&nf->bus.end.lock); /* no connecting or disconnecting meanwhile */
 	connected = xpv_netfront_look(nf->core, queue->index, &view);
-	mutex_unlock(&nf->lock);
+	mutex_unlock(&nf->bus.end.lock);
 
 	seq_printf(out, "%s queue %u: ", netdev_name(nf->netdev), queue->index);
 	if (!connected) {

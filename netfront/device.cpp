@@ -62,18 +62,10 @@ void Queue::done(xpv_netfront_events events) noexcept {
 
 uint32_t Device::new_mtu() const noexcept {
     const uint32_t mtu =
-        Xenstore{bus_}
+        store()
             .optional(XPV_XS_OWN, "mtu", XPV_NETFRONT_MIN_MTU, XPV_NETFRONT_MAX_MTU, 0)
             .value_or(0);
     return mtu != mtu_ ? mtu : 0;
-}
-
-void Device::fail(uint32_t queue, const char* what, uint32_t value) noexcept {
-    if (__atomic_exchange_n(&broken_, true, __ATOMIC_ACQ_REL))
-        return;
-    xpv_log(bus_, XPV_LOG_ERR, "queue %u: the backend broke the protocol: %s %u; disconnecting",
-            queue, what, value);
-    xpv_netfront_os_broken(os_);
 }
 
 } // namespace xpv::netfront
@@ -106,9 +98,7 @@ int xpv_netfront_identity(xpv_netfront* device, uint8_t mac[6], uint32_t* mtu) {
     return 0;
 }
 
-int xpv_netfront_handle(xpv_netfront* device, xpv_netfront_event event) {
-    return device->handle(event);
-}
+int xpv_netfront_handle(xpv_netfront* device, xpv_event event) { return device->handle(event); }
 
 bool xpv_netfront_want_queues(xpv_netfront* device, uint32_t queues) {
     return device->want_queues(queues);

@@ -2,9 +2,8 @@
 // One vif as the guest sees it, over all of its connections, and its queues.
 #pragma once
 
+#include "core/end.hpp"
 #include "core/gate.hpp"
-#include "core/xenbus_state.hpp"
-#include "core/xenstore.hpp"
 #include "netfront/abi.h"
 #include "netfront/features.hpp"
 #include "netfront/rx.hpp"
@@ -51,29 +50,25 @@ private:
     EventGate<Queue> tx_gate_; // when split
 };
 
-class Device : NoCopy {
+class Device : public End<Device, Role::Front> {
 public:
     Device(xpv_xenbus* bus, xpv_netfront_os* os, const xpv_netfront_settings& settings) noexcept
-        : bus_{bus}, os_{os}, settings_{settings}, wanted_queues_{settings.max_queues},
+        : End{bus}, os_{os}, settings_{settings}, wanted_queues_{settings.max_queues},
           copybreak_{settings.rx_copybreak} {}
 
-    int handle(xpv_netfront_event event) noexcept;
+    // ---- for End ----------------------------------------------------------------
+    Result<void> connect() noexcept;
+    void quiesce() noexcept { xpv_netfront_os_stop(os_); }
+    void disconnect() noexcept;
+    void announce() noexcept { xpv_netfront_os_announce(os_); }
 
-    // The backend broke the protocol: say so once, stop the data path, have the
-    // shim call back. Any context.
-    void fail(uint32_t queue, const char* what, uint32_t value) noexcept;
-    bool broken() const noexcept { return __atomic_load_n(&broken_, __ATOMIC_RELAXED); }
-
-    xpv_xenbus* bus() const noexcept { return bus_; }
     xpv_netfront_os* os() const noexcept { return os_; }
-    uint16_t peer() const noexcept { return xpv_xenbus_peer(bus_); }
     const xpv_netfront_settings& settings() const noexcept { return settings_; }
     const xpv_netfront_features& features() const noexcept { return features_; }
     xpv_netfront_counters& counters(uint32_t index) noexcept { return counters_[index]; }
     Queue* queue(uint32_t index) const noexcept {
         return index < queue_count_ ? queues_[index] : nullptr;
     }
-    Phase phase() const noexcept { return phase_; }
 
     bool want_queues(uint32_t count) noexcept {
         return atomic_exchange(&wanted_queues_, count) != count;
@@ -88,25 +83,14 @@ public:
     void set_copybreak(uint32_t bytes) noexcept { store_once(&copybreak_, bytes); }
 
 private:
-    PeerState peer_state() const noexcept;
-    // Steps, until there is none to take. 0 or -errno, as handle().
-    int settle(xpv_netfront_event event) noexcept;
-    void start_over() noexcept;
-    Result<void> carry_out(const Step& step) noexcept;
-    Result<void> connect() noexcept;
     Result<void> make_queues(uint32_t count) noexcept;
-    void disconnect() noexcept;
 
-    xpv_xenbus* const bus_;
     xpv_netfront_os* const os_;
     const xpv_netfront_settings settings_;
     xpv_netfront_features features_{};
     uint32_t wanted_queues_;
     uint32_t copybreak_;
     uint32_t mtu_ = 0; // applied last, of the node
-    Phase phase_ = Phase::Initialising;
-    bool leaving_ = false;
-    bool broken_ = false;
     uint32_t queue_count_ = 0;
     Queue* queues_[XPV_NET_MAX_QUEUES] = {};
     xpv_netfront_counters counters_[XPV_NET_MAX_QUEUES] = {};

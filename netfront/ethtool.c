@@ -104,7 +104,7 @@ static int set_channels(struct net_device *dev, struct ethtool_channels *want)
 		return -EINVAL;
 	/* Those in use may be of a wish that is being fulfilled. */
 	if (xpv_netfront_want_queues(nf->core, want->combined_count))
-		queue_work(netfront_works, &nf->reconnect_work);
+		xpv_end_poke(&nf->bus, XPV_RENEW, 0);
 	return 0;
 }
 

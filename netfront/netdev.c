@@ -271,7 +271,7 @@ static void peers_work(struct work_struct *work)
 						  peers_work);
 
 	if (test_bit(__LINK_STATE_LINKWATCH_PENDING, &nf->netdev->state))
-		queue_delayed_work(netfront_works, &nf->peers_work, HZ / 50);
+		queue_delayed_work(nf->bus.end.driver->works, &nf->peers_work, HZ / 50);
 	else
 		netdev_notify_peers(nf->netdev);
 }
@@ -299,7 +299,6 @@ struct net_device *netfront_netdev_new(struct xenbus_device *dev, u32 max_queues
 	xpv_xenbus_init(&nf->bus, dev);
 	nf->netdev = netdev;
 	nf->max_queues = max_queues;
-	mutex_init(&nf->lock);
 	INIT_DELAYED_WORK(&nf->peers_work, peers_work);
 
 	netdev->netdev_ops = &netfront_netdev_ops;
@@ -330,23 +329,6 @@ void netfront_netdev_free(struct net_device *netdev)
 }
 
 /* ---- a connection's life ------------------------------------------------ */
-
-void xpv_netfront_os_broken(struct xpv_netfront_os *os)
-{
-	queue_work(netfront_works, &os->broken_work);
-}
-
-void xpv_netfront_os_retry(struct xpv_netfront_os *os, uint32_t delay_ms)
-{
-	queue_delayed_work(netfront_works, &os->retry_work,
-			   msecs_to_jiffies(delay_ms));
-}
-
-bool xpv_netfront_os_wait_peer(struct xpv_netfront_os *os, uint16_t mask,
-			       uint32_t timeout_ms)
-{
-	return xpv_wait_peer(os->bus.dev, mask, timeout_ms);
-}
 
 /*
  * The node's MTU, unless that is 0. Where a packet is one slot it is no larger than
@@ -406,7 +388,7 @@ void xpv_netfront_os_announce(struct xpv_netfront_os *os)
 	netif_carrier_on(os->netdev);
 	service_start(os);
 	rtnl_unlock();
-	queue_delayed_work(netfront_works, &os->peers_work, 0);
+	queue_delayed_work(os->bus.end.driver->works, &os->peers_work, 0);
 }
 
 void xpv_netfront_os_stop(struct xpv_netfront_os *os)

@@ -4,7 +4,6 @@
 #define XPV_NETFRONT_H
 
 #include <linux/hrtimer.h>
-#include <linux/mutex.h>
 #include <linux/netdevice.h>
 #include <linux/workqueue.h>
 
@@ -29,10 +28,6 @@ struct xpv_netfront_os {
 	struct xpv_xenbus bus;
 	struct net_device *netdev;
 	struct xpv_netfront *core;
-	struct mutex lock; /* the handshake: calls of xpv_netfront_handle() */
-	struct work_struct broken_work;
-	struct work_struct reconnect_work;
-	struct delayed_work retry_work; /* the handshake, after a shortage */
 	struct delayed_work peers_work; /* tells the neighbours where we are */
 	struct dentry *debugfs;
 	u32 max_queues;
@@ -47,10 +42,6 @@ struct xpv_netfront_os {
 };
 
 extern const struct ethtool_ops netfront_ethtool_ops;
-
-/* main.c: for every work of a device. While the system sleeps none runs: the bus then
- * takes away what they read. */
-extern struct workqueue_struct *netfront_works;
 
 /* netdev.c */
 struct net_device *netfront_netdev_new(struct xenbus_device *dev, u32 max_queues,

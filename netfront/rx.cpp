@@ -59,7 +59,7 @@ uint32_t Rx::poll(uint32_t max, const xpv_netfront_packet** packets) noexcept {
     carry_over();
     const Result<uint32_t> pending = ring_.pending();
     if (!pending.ok()) [[unlikely]] {
-        device.fail(queue_.index(), "more receive responses than requests, in flight",
+        device.fail("more receive responses than requests, in flight", queue_.index(),
                     ring_.in_flight());
         return 0;
     }
@@ -210,7 +210,7 @@ bool Rx::end_grants() noexcept {
         if (batch_ended_[i])
             granted_[flip_[i]] = false;
     if (ended < flip_count_) [[unlikely]] {
-        device.fail(queue_.index(), "pages of received packets still in use, of them",
+        device.fail("pages of received packets still in use, of them", queue_.index(),
                     flip_count_ - ended);
         return false; // close() sorts out which
     }
