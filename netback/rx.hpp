@@ -3,7 +3,7 @@
 // xen/io/netif.h, "Guest receive".
 #pragma once
 
-#include "core/grant.hpp"
+#include "core/copy.hpp"
 #include "net/netif.hpp"
 #include "netback/fault.hpp"
 #include "netback/stall.hpp"

@@ -3,7 +3,7 @@
 // "Guest transmit".
 #pragma once
 
-#include "core/grant.hpp"
+#include "core/copy.hpp"
 #include "net/netif.hpp"
 #include "netback/fault.hpp"
 #include "netback/tx_map.hpp"
