@@ -42,6 +42,16 @@ Result<OwnedPage> Grant::revoke() noexcept {
     return move(page_);
 }
 
+bool Grant::end() noexcept {
+    if (!page_)
+        return true;
+    bool ended = false;
+    xpv_gnttab_give_up(1, &ref_, &ended);
+    if (ended)
+        page_.reset();
+    return ended;
+}
+
 void Grant::drop() noexcept {
     (void)revoke(); // the page, if it came back, is freed here
 }

@@ -68,6 +68,9 @@ public:
     // when the peer still holds it: reference and page then went to the deferred
     // list. Either way this object is empty afterwards.
     Result<OwnedPage> revoke() noexcept;
+    // The same, with the page freed. False when the peer still holds it: everything is as
+    // it was, to be tried again.
+    [[nodiscard]] bool end() noexcept;
 
 private:
     void drop() noexcept;

@@ -2,7 +2,6 @@
 #include "netfront/rx.hpp"
 
 #include "netfront/device.hpp"
-#include "netfront/look.hpp"
 
 namespace xpv::netfront {
 
@@ -11,25 +10,19 @@ using net::RxRequest;
 using net::RxResponse;
 
 Result<void> Rx::open() noexcept {
-    Device& device = queue_.device();
     for (uint32_t i = 0; i < buffers; ++i)
         bare_[i] = static_cast<Buffer>(buffers - 1 - i);
     bare_count_ = buffers;
     XPV_TRY(refs_.reserve(buffers));
-    OwnedPage page;
-    XPV_TRY_SET(page, OwnedPage::allocate(XPV_ALLOC_SLEEP));
-    XPV_TRY_SET(page_, Grant::share(device.peer(), move(page), Access::ReadWrite));
-    ring_.attach(page_.address(), page_size);
-    return {};
+    return ring_.open(queue_.device().peer());
 }
 
 void Rx::close() noexcept {
-    ring_.detach();
+    ring_.close();
     for (uint32_t i = 0; i < buffers; ++i)
         if (pages_[i] != nullptr)
             let_go(static_cast<Buffer>(i));
     refs_.release();
-    page_ = Grant{};
 }
 
 // Take a buffer's page back: to the pool, or to the deferred list if the backend
@@ -57,19 +50,19 @@ uint32_t Rx::poll(uint32_t max, const xpv_netfront_packet** packets) noexcept {
     if (device.broken())
         return 0;
     carry_over();
-    const Result<uint32_t> pending = ring_.pending();
+    const Result<uint32_t> pending = ring_->pending();
     if (!pending.ok()) [[unlikely]] {
         device.fail(queue_.index(), "more receive responses than requests, in flight",
-                    ring_.in_flight());
+                    ring_->in_flight());
         return 0;
     }
-    const RingIndex start = ring_.response_index();
+    const RingIndex start = ring_->response_index();
     for (uint32_t left = pending.value(); left > 0 && packet_count_ < max; --left)
         take_slot();
 
     xpv_netfront_counters& counters = device.counters(queue_.index());
-    counters.rx_slots += ring_.response_index() - start;
-    found_ |= ring_.response_index() != start;
+    counters.rx_slots += ring_->response_index() - start;
+    found_ |= ring_->response_index() != start;
     if (flip_count_ > 0 && !end_grants()) [[unlikely]]
         return 0;
     counters.rx_packets += packet_count_;
@@ -90,16 +83,16 @@ void Rx::carry_over() noexcept {
 // A response lies in its request's own slot: that, not its id, says which buffer it
 // is about.
 void Rx::take_slot() noexcept {
-    const Buffer buffer = slot_[ring_.slot_of(ring_.response_index())];
+    const Buffer buffer = slot_[ring_->slot_of(ring_->response_index())];
     switch (expect_) {
     case Expect::First:
-        take_first(ring_.take(), buffer);
+        take_first(ring_->take(), buffer);
         break;
     case Expect::Extra:
-        take_extra(ring_.take<ExtraInfo>(), buffer);
+        take_extra(ring_->take<ExtraInfo>(), buffer);
         break;
     case Expect::Data:
-        take_data(ring_.take(), buffer);
+        take_data(ring_->take(), buffer);
         break;
     }
 }
@@ -222,12 +215,12 @@ bool Rx::end_grants() noexcept {
 }
 
 void Rx::post(Buffer buffer) noexcept {
-    const uint32_t slot = ring_.slot_of(ring_.request_index());
+    const uint32_t slot = ring_->slot_of(ring_->request_index());
     slot_[slot] = buffer;
     RxRequest request{};
     request.id = static_cast<uint16_t>(slot);
     request.gref = refs_[buffer];
-    ring_.put(request);
+    ring_->put(request);
 }
 
 // Every buffer is in the ring, in an unfinished packet, ready or bare, so there is
@@ -257,7 +250,7 @@ bool Rx::refill() noexcept {
         }
         device.counters(queue_.index()).grants_made += got;
     }
-    if (ring_.unpublished() > 0 && ring_.publish()) {
+    if (ring_->unpublished() > 0 && ring_->publish()) {
         queue_.rx_gate().notify();
         ++device.counters(queue_.index()).rx_notifies;
     }
@@ -267,8 +260,10 @@ bool Rx::refill() noexcept {
 }
 
 void Rx::look(xpv_netfront_ring_view& view) const noexcept {
-    look_at(ring_, page_, queue_.rx_gate(), view);
-    view.in_flight = ring_.in_flight();
+    ring_.view(view.ring);
+    view.ring.port = queue_.rx_gate().port();
+    view.ring.owes_eoi = queue_.rx_gate().owes_eoi();
+    view.in_flight = ring_->in_flight();
     view.buffers = ready_count_;
     view.bare = bare_count_;
     view.stopped = false;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "core/grant.hpp"
+#include "core/ring_page.hpp"
 #include "net/netif.hpp"
 #include "netfront/abi.h"
 
@@ -35,7 +36,7 @@ public:
     uint32_t poll(uint32_t max, const xpv_netfront_packet** packets) noexcept;
     bool refill() noexcept;
     // Ask for an event. False: there is work.
-    [[nodiscard]] bool arm() noexcept { return !ring_.arm(); }
+    [[nodiscard]] bool arm() noexcept { return !ring_->arm(); }
     // Were there responses since the last call?
     bool take_found() noexcept {
         const bool found = found_;
@@ -43,7 +44,7 @@ public:
         return found;
     }
 
-    uint32_t ref() const noexcept { return page_.ref(); }
+    uint32_t ref() const noexcept { return ring_.refs()[0]; }
     void look(xpv_netfront_ring_view& view) const noexcept;
 
 private:
@@ -67,7 +68,7 @@ private:
     void let_go(Buffer buffer) noexcept;
 
     Queue& queue_;
-    FrontRing<netif_rx_sring> ring_;
+    RingPage<netif_rx_sring> ring_;
     bool found_ = false; // responses since take_found()
 
     // The packet that is being put together, which may take more than one poll.
@@ -96,7 +97,6 @@ private:
     uint32_t batch_refs_[buffers];
     bool batch_ended_[buffers];
     GrantRefs refs_;
-    Grant page_;
 };
 
 } // namespace xpv::netfront
