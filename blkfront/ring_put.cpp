@@ -162,17 +162,16 @@ bool Ring::prepare(Request& request, bool in_line) noexcept {
 
 void Ring::prepare_direct(Request& request, Pool::Index first) noexcept {
     Pool& pool = device_.pool();
-    const bool readonly = request.op == XPV_BLKFRONT_WRITE;
+    const Access access = request.op == XPV_BLKFRONT_WRITE ? Access::ReadOnly : Access::ReadWrite;
     request.first = first;
     request.flags |= lent;
     Pool::Index i = first;
     walk(request, [&](const Segment& piece) noexcept {
         Pool::Entry& entry = pool[i];
         const auto offset = reinterpret_cast<uintptr_t>(piece.address) & page_mask;
-        entry.page = piece.page;
         entry.first = static_cast<uint8_t>(offset >> sector_shift);
         entry.last = static_cast<uint8_t>((offset + piece.bytes - 1) >> sector_shift);
-        pool.lend(i, readonly);
+        pool.lend(i, piece.page, access);
         i = entry.next;
     });
 }
@@ -278,7 +277,7 @@ void Ring::put_plain(Request& request) noexcept {
 WireSegment Ring::next_segment(Request& request) noexcept {
     const Pool::Entry& entry = device_.pool()[request.at];
     WireSegment segment{};
-    segment.gref = entry.ref;
+    segment.gref = entry.ref();
     segment.first_sect = entry.first;
     segment.last_sect = entry.last;
     request.at = entry.next;
@@ -330,7 +329,7 @@ void Ring::put_data(Request& request) noexcept {
         slot.nr_segments = static_cast<uint16_t>(count);
         slot.handle = handle;
         slot.sector_number = sector;
-        slot.indirect_grefs[0] = page.ref;
+        slot.indirect_grefs[0] = page.ref();
         slot.id = shadow(request, op);
         ring_->put(slot);
         ++counters().indirect;

@@ -92,6 +92,11 @@ void GrantRefs::defer(uint32_t i, xpv_page* page) noexcept {
     refs_[i] = invalid;
 }
 
+void GrantRefs::give(uint32_t i) noexcept {
+    xpv_gnttab_unreserve(1, &refs_[i]);
+    refs_[i] = invalid;
+}
+
 Result<void> MappedRing::map(xpv_xenbus* bus, Span<const uint32_t> refs) noexcept {
     unmap();
     void* address = nullptr;

@@ -101,6 +101,8 @@ public:
     // Reference i is still held by the peer: hand it and page to the deferred list.
     // Index i is then lost.
     void defer(uint32_t i, xpv_page* page) noexcept;
+    // Reference i grants nothing and is the kernel's again. Index i is then lost.
+    void give(uint32_t i) noexcept;
     bool lost(uint32_t i) const noexcept { return refs_[i] == invalid; }
 
     static constexpr uint32_t invalid = ~uint32_t{0};

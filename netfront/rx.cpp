@@ -13,33 +13,24 @@ Result<void> Rx::open() noexcept {
     for (uint32_t i = 0; i < buffers; ++i)
         bare_[i] = static_cast<Buffer>(buffers - 1 - i);
     bare_count_ = buffers;
-    XPV_TRY(refs_.reserve(buffers));
-    return ring_.open(queue_.device().peer());
+    const uint16_t peer = queue_.device().peer();
+    XPV_TRY(pages_.open(peer, Access::ReadWrite));
+    return ring_.open(peer);
 }
 
+// Pages go back to their pool, or to the deferred list if the backend holds them.
 void Rx::close() noexcept {
-    ring_.close();
-    for (uint32_t i = 0; i < buffers; ++i)
-        if (pages_[i] != nullptr)
-            let_go(static_cast<Buffer>(i));
-    refs_.release();
-}
-
-// Take a buffer's page back: to the pool, or to the deferred list if the backend
-// holds it.
-void Rx::let_go(Buffer buffer) noexcept {
     Device& device = queue_.device();
     xpv_netfront_counters& counters = device.counters(queue_.index());
-    if (!granted_[buffer] || refs_.end(buffer)) {
-        counters.grants_ended += granted_[buffer];
-        xpv_netfront_os_pages_put(device.os(), queue_.index(), 1, &pages_[buffer]);
-    } else {
-        xpv_netfront_os_page_detach(device.os(), queue_.index(), pages_[buffer]);
-        refs_.defer(buffer, pages_[buffer]);
-        ++counters.grants_deferred;
-    }
-    granted_[buffer] = false;
-    pages_[buffer] = nullptr;
+    ring_.close();
+    const auto closed = pages_.close([&](xpv_page* page, bool ended) noexcept {
+        if (ended)
+            xpv_netfront_os_pages_put(device.os(), queue_.index(), 1, &page);
+        else
+            xpv_netfront_os_page_detach(device.os(), queue_.index(), page);
+    });
+    counters.grants_ended += closed.ended;
+    counters.grants_deferred += closed.deferred;
 }
 
 uint32_t Rx::poll(uint32_t max, const xpv_netfront_packet** packets) noexcept {
@@ -149,7 +140,8 @@ void Rx::take_data(const RxResponse& response, Buffer buffer) noexcept {
         keep(buffer);
     } else {
         of_piece_[piece_count_] = buffer;
-        pieces_[piece_count_++] = {pages_[buffer], response.offset, static_cast<uint16_t>(length)};
+        pieces_[piece_count_++] = {pages_.page(buffer), response.offset,
+                                   static_cast<uint16_t>(length)};
         packet_.length += length;
     }
     if (response.flags & NETRXF_more_data)
@@ -195,22 +187,15 @@ void Rx::finish() noexcept {
 // reach one, none of this poll's packets goes up and the device is done for.
 bool Rx::end_grants() noexcept {
     Device& device = queue_.device();
-    for (uint32_t i = 0; i < flip_count_; ++i)
-        batch_refs_[i] = refs_[flip_[i]];
-    const uint32_t ended = xpv_gnttab_end(flip_count_, batch_refs_, batch_ended_);
+    const uint32_t ended = pages_.end({flip_, flip_count_});
     device.counters(queue_.index()).grants_ended += ended;
-    for (uint32_t i = 0; i < flip_count_; ++i)
-        if (batch_ended_[i])
-            granted_[flip_[i]] = false;
     if (ended < flip_count_) [[unlikely]] {
         device.fail(queue_.index(), "pages of received packets still in use, of them",
                     flip_count_ - ended);
         return false; // close() sorts out which
     }
-    for (uint32_t i = 0; i < flip_count_; ++i) {
-        pages_[flip_[i]] = nullptr;
+    for (uint32_t i = 0; i < flip_count_; ++i)
         bare_[bare_count_++] = flip_[i];
-    }
     return true;
 }
 
@@ -219,7 +204,7 @@ void Rx::post(Buffer buffer) noexcept {
     slot_[slot] = buffer;
     RxRequest request{};
     request.id = static_cast<uint16_t>(slot);
-    request.gref = refs_[buffer];
+    request.gref = pages_.ref(buffer);
     ring_->put(request);
 }
 
@@ -234,20 +219,13 @@ bool Rx::refill() noexcept {
 
     bool enough = true;
     xpv_page* fresh[get_batch];
-    uint32_t refs[get_batch];
     while (bare_count_ > 0 && enough) {
         const uint32_t want = min(bare_count_, get_batch);
         const uint32_t got = xpv_netfront_os_pages_get(device.os(), queue_.index(), want, fresh);
         enough = got == want;
+        pages_.grant({bare_ + bare_count_ - got, got}, fresh);
         for (uint32_t i = 0; i < got; ++i)
-            refs[i] = refs_[bare_[bare_count_ - 1 - i]];
-        xpv_gnttab_grant(device.peer(), got, refs, fresh, false);
-        for (uint32_t i = 0; i < got; ++i) {
-            const Buffer buffer = bare_[--bare_count_];
-            pages_[buffer] = fresh[i];
-            granted_[buffer] = true;
-            post(buffer);
-        }
+            post(bare_[--bare_count_]);
         device.counters(queue_.index()).grants_made += got;
     }
     if (ring_->unpublished() > 0 && ring_->publish()) {

@@ -7,7 +7,7 @@
 // grants are ended, in one batch per poll, before anybody looks at the page.
 #pragma once
 
-#include "core/grant.hpp"
+#include "core/granted_pages.hpp"
 #include "core/ring_page.hpp"
 #include "net/netif.hpp"
 #include "netfront/abi.h"
@@ -48,7 +48,7 @@ public:
     void look(xpv_netfront_ring_view& view) const noexcept;
 
 private:
-    using Buffer = uint16_t;
+    using Buffer = uint16_t; // index of pages_
     static constexpr uint32_t buffers = net::ring_slots;
     static constexpr uint32_t get_batch = 64;
 
@@ -65,7 +65,6 @@ private:
     void carry_over() noexcept;
     bool end_grants() noexcept;
     void post(Buffer buffer) noexcept;
-    void let_go(Buffer buffer) noexcept;
 
     Queue& queue_;
     RingPage<netif_rx_sring> ring_;
@@ -90,13 +89,9 @@ private:
     Buffer bare_[buffers];  // no page
     Buffer flip_[buffers];  // of this poll, to go up with their packets
     Buffer of_piece_[buffers];
-    bool granted_[buffers] = {};
-    xpv_page* pages_[buffers] = {};
+    GrantedPages<buffers, buffers> pages_;
     xpv_netfront_piece pieces_[buffers];
     xpv_netfront_packet packets_[XPV_NETFRONT_BATCH];
-    uint32_t batch_refs_[buffers];
-    bool batch_ended_[buffers];
-    GrantRefs refs_;
 };
 
 } // namespace xpv::netfront

@@ -10,8 +10,9 @@ using net::TxRequest;
 using net::TxResponse;
 
 Result<void> Tx::open() noexcept {
-    XPV_TRY(refs_.reserve(TxRoom::pages));
-    XPV_TRY(ring_.open(queue_.device().peer()));
+    const uint16_t peer = queue_.device().peer();
+    XPV_TRY(pages_.open(peer, Access::ReadOnly));
+    XPV_TRY(ring_.open(peer));
     reap_at_ = ring_->request_index() + reap_every;
     return {};
 }
@@ -19,21 +20,14 @@ Result<void> Tx::open() noexcept {
 void Tx::close() noexcept {
     xpv_netfront_counters& counters = queue_.device().counters(queue_.index());
     ring_.close();
-    for (uint32_t i = 0; i < TxRoom::pages; ++i) {
-        if (pages_[i] == nullptr)
-            continue;
-        if (refs_.end(i)) {
-            xpv_page_free(pages_[i]);
-            ++counters.grants_ended;
-        } else {
-            refs_.defer(i, pages_[i]);
-            ++counters.grants_deferred;
-        }
-        pages_[i] = nullptr;
-    }
+    const auto closed = pages_.close([](xpv_page* page, bool ended) noexcept {
+        if (ended)
+            xpv_page_free(page);
+    });
+    counters.grants_ended += closed.ended;
+    counters.grants_deferred += closed.deferred;
     release();
     buffers_ = 0;
-    refs_.release();
 }
 
 void Tx::release() noexcept {
@@ -114,7 +108,7 @@ bool Tx::take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count, TxRoom ro
     for (uint32_t i = 0; i < count; ++i) {
         ids[i] = ids_.take();
         if (ids[i] != ids_.none &&
-            (pages_[room.page(ids[i])] != nullptr || prepare(room.page(ids[i])))) [[likely]]
+            (pages_.page(room.page(ids[i])) != nullptr || prepare(room.page(ids[i])))) [[likely]]
             continue;
         for (uint32_t k = 0; k <= i; ++k)
             if (ids[k] != ids_.none)
@@ -126,16 +120,13 @@ bool Tx::take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count, TxRoom ro
 
 // First use of a page: zeroed, granted for as long as we are connected.
 bool Tx::prepare(uint32_t index) noexcept {
-    Device& device = queue_.device();
     xpv_page* const page = xpv_page_alloc(XPV_ALLOC_ATOMIC);
     if (page == nullptr)
         return false;
-    const uint32_t ref = refs_[index];
-    xpv_gnttab_grant(device.peer(), 1, &ref, &page, true);
-    pages_[index] = page;
+    pages_.grant(index, page);
     bytes_[index] = static_cast<uint8_t*>(xpv_page_address(page));
     ++buffers_;
-    ++device.counters(queue_.index()).tx_buffers;
+    ++queue_.device().counters(queue_.index()).tx_buffers;
     return true;
 }
 
@@ -166,7 +157,7 @@ void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
     const bool gso = offload.gso != XPV_GSO_NONE;
     const TxRoom room{total};
     TxRequest request{};
-    request.gref = refs_[room.page(ids[0])];
+    request.gref = pages_.ref(room.page(ids[0]));
     request.offset = static_cast<uint16_t>(room.offset(ids[0]));
     request.id = static_cast<uint16_t>(ids[0]);
     request.size = static_cast<uint16_t>(total);
@@ -185,7 +176,7 @@ void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
     }
     for (uint32_t i = 1; i < count; ++i) {
         const bool last = i + 1 == count;
-        request.gref = refs_[room.page(ids[i])];
+        request.gref = pages_.ref(room.page(ids[i]));
         request.id = static_cast<uint16_t>(ids[i]);
         request.flags = last ? 0 : NETTXF_more_data;
         request.size = static_cast<uint16_t>(last ? total - i * page_size : page_size);

@@ -13,7 +13,7 @@
 // for unless the queue had to stop, or an owner, or BQL, is at its limit.
 #pragma once
 
-#include "core/grant.hpp"
+#include "core/granted_pages.hpp"
 #include "core/ids.hpp"
 #include "core/ring_page.hpp"
 #include "net/netif.hpp"
@@ -122,8 +122,7 @@ private:
     void* packets_[net::ring_slots] = {};
     uint16_t size_[net::ring_slots] = {};
     void* done_[XPV_NETFRONT_BATCH]; // to be handed back
-    GrantRefs refs_;
-    xpv_page* pages_[TxRoom::pages] = {};
+    GrantedPages<TxRoom::pages, 1> pages_;
     uint8_t* bytes_[TxRoom::pages] = {}; // of pages_, which stay where they are
 };
 
