@@ -137,10 +137,7 @@ struct xpv_blkfront_counters {
 /* Of a ring, for debugfs. */
 struct xpv_blkfront_view {
 	bool connected;
-	uint32_t size, port, pages;
-	uint32_t req_prod, rsp_cons;
-	uint32_t shared_req_prod, shared_req_event, shared_rsp_prod,
-		shared_rsp_event;
+	struct xpv_ring_view ring;
 	uint32_t ready, waiting; /* requests queued for slots, for pages */
 };
 struct xpv_blkfront_summary {

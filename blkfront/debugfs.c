@@ -42,25 +42,26 @@ DEFINE_SHOW_ATTRIBUTE(disk);
 static int rings_show(struct seq_file *out, void *unused)
 {
 	struct xpv_blkfront_os *os = out->private;
-	struct xpv_blkfront_view ring;
+	struct xpv_blkfront_view view;
+	const struct xpv_ring_view *ring = &view.ring;
 	u32 i;
 
 	for (i = 0; i < XPV_BLKFRONT_MAX_RINGS; i++) {
 		mutex_lock(&os->bus.end.lock);
-		xpv_blkfront_view_ring(os->core, i, &ring);
+		xpv_blkfront_view_ring(os->core, i, &view);
 		mutex_unlock(&os->bus.end.lock);
-		if (!ring.connected)
+		if (!view.connected)
 			continue;
 		seq_printf(out, "ring %u: size %u, pages %u, event channel %u\n",
-			   i, ring.size, ring.pages, ring.port);
+			   i, ring->size, ring->pages, ring->port);
 		seq_printf(out, "  req prod  %10u  shared %10u  event %10u\n",
-			   ring.req_prod, ring.shared_req_prod,
-			   ring.shared_req_event);
+			   ring->req, ring->shared_req_prod,
+			   ring->shared_req_event);
 		seq_printf(out, "  rsp cons  %10u  prod   %10u  event %10u\n",
-			   ring.rsp_cons, ring.shared_rsp_prod,
-			   ring.shared_rsp_event);
+			   ring->rsp, ring->shared_rsp_prod,
+			   ring->shared_rsp_event);
 		seq_printf(out, "  waiting for slots %u, for pages %u\n",
-			   ring.ready, ring.waiting);
+			   view.ready, view.waiting);
 	}
 	return 0;
 }

@@ -11,7 +11,7 @@ Result<void> Pool::create(uint32_t capacity) noexcept {
     entries_ = entries;
     capacity_ = capacity;
     for (uint32_t i = capacity; i-- > 0;) {
-        entries_[i].ref = no_ref;
+        new (&entries_[i]) Entry;
         push(bare_, static_cast<Index>(i));
     }
     return {};
@@ -28,8 +28,9 @@ Result<void> Pool::open(uint16_t peer, uint32_t kept, uint32_t lent) noexcept {
             return Error::NoSpace;
         const Index i = pop(from);
         if (!make_one(i, XPV_ALLOC_SLEEP)) {
-            push(entries_[i].page != nullptr ? cold_ : bare_, i);
-            return entries_[i].page != nullptr ? Error::NoSpace : Error::NoMemory;
+            const bool page = entries_[i].page() != nullptr;
+            push(page ? cold_ : bare_, i);
+            return page ? Error::NoSpace : Error::NoMemory;
         }
         push(free_, i);
         ++kept_;
@@ -37,18 +38,13 @@ Result<void> Pool::open(uint16_t peer, uint32_t kept, uint32_t lent) noexcept {
     // Pages that are too many beside the lent ones; and references for these.
     while (bare_.count < lent && cold_.count != 0) {
         const Index i = pop(cold_);
-        xpv_page_free(entries_[i].page);
-        entries_[i].page = nullptr;
+        xpv_page_free(entries_[i].take());
         push(bare_, i);
     }
     Index i = bare_.top;
     for (uint32_t n = 0; n < lent; ++n, i = entries_[i].next) {
-        if (i == none)
+        if (i == none || !entries_[i].refer())
             return Error::NoSpace;
-        if (entries_[i].ref == no_ref && xpv_gnttab_reserve(1, &entries_[i].ref) < 0) {
-            entries_[i].ref = no_ref;
-            return Error::NoSpace;
-        }
     }
     lowest_free_ = free_.count;
     return {};
@@ -115,9 +111,8 @@ bool Pool::take(uint32_t kept, uint32_t lent, Chains& chains) noexcept {
         const Index i = made;
         made = entries_[i].next;
         const Entry& entry = entries_[i];
-        const bool granted = entry.page != nullptr && entry.ref != no_ref;
-        push(granted ? free_ : entry.page != nullptr ? cold_ : bare_, i);
-        if (!granted)
+        push(entry.granted() ? free_ : entry.page() != nullptr ? cold_ : bare_, i);
+        if (!entry.granted())
             store_once(&kept_, kept_ - 1);
     }
     push_all(free_, chains.kept);
@@ -181,21 +176,18 @@ void Pool::give(const Chains& chains) noexcept {
 
 bool Pool::make_one(Index i, xpv_alloc_mode mode) noexcept {
     Entry& entry = entries_[i];
-    if (entry.ref == no_ref && xpv_gnttab_reserve(1, &entry.ref) < 0) {
-        entry.ref = no_ref;
+    if (!entry.refer())
         return false;
-    }
-    if (entry.page == nullptr) {
-        xpv_page* const page = xpv_page_alloc(mode);
+    xpv_page* page = entry.page();
+    if (page == nullptr) {
+        page = xpv_page_alloc(mode);
         if (page == nullptr) {
-            xpv_gnttab_unreserve(1, &entry.ref);
-            entry.ref = no_ref;
+            entry.unrefer();
             return false;
         }
-        entry.page = page;
         entry.address = static_cast<uint8_t*>(xpv_page_address(page));
     }
-    xpv_gnttab_grant(peer_, 1, &entry.ref, &entry.page, false);
+    entry.grant(peer_, page, Access::ReadWrite);
     return true;
 }
 
@@ -208,46 +200,24 @@ bool Pool::make(Index first, xpv_alloc_mode mode) noexcept {
 }
 
 bool Pool::refer(Index first) noexcept {
-    for (; first != none; first = entries_[first].next) {
-        Entry& entry = entries_[first];
-        if (entry.ref == no_ref && xpv_gnttab_reserve(1, &entry.ref) < 0) {
-            entry.ref = no_ref;
+    for (; first != none; first = entries_[first].next)
+        if (!entries_[first].refer())
             return false;
-        }
-    }
     return true;
 }
 
-void Pool::lend(Index i, bool readonly) noexcept {
-    xpv_gnttab_grant(peer_, 1, &entries_[i].ref, &entries_[i].page, readonly);
-}
-
 bool Pool::unlend(Index first) noexcept {
-    bool all = true;
-    uint32_t refs[batch];
-    bool ended[batch];
-    while (first != none) {
-        uint32_t count = 0;
-        Index i = first;
-        for (; i != none && count < batch; i = entries_[i].next)
-            refs[count++] = entries_[i].ref;
-        const bool whole = xpv_gnttab_end(count, refs, ended) == count;
-        for (uint32_t n = 0; n < count; ++n, first = entries_[first].next)
-            if (ended[n])
-                entries_[first].page = nullptr;
-        all = all && whole;
-    }
-    return all;
+    const auto at = [this](Index i) noexcept { return i == none ? nullptr : &entries_[i]; };
+    return GrantSlot::end_all(at(first), [&at](const GrantSlot& slot) noexcept {
+        return at(static_cast<const Entry&>(slot).next);
+    });
 }
 
 bool Pool::try_unlend(Index first) noexcept {
     bool all = true;
     for (; first != none; first = entries_[first].next) {
-        Entry& entry = entries_[first];
-        if (entry.page == nullptr)
-            continue;
-        if (end_one(entry))
-            entry.page = nullptr;
+        if (entries_[first].end())
+            (void)entries_[first].take();
         else
             all = false;
     }
@@ -257,23 +227,13 @@ bool Pool::try_unlend(Index first) noexcept {
 void Pool::abandon(Index first) noexcept {
     for (; first != none; first = entries_[first].next) {
         Entry& entry = entries_[first];
-        if (entry.page == nullptr || end_one(entry)) {
-            entry.page = nullptr;
+        if (entry.end()) {
+            (void)entry.take();
             continue;
         }
-        xpv_page_hold(entry.page);
-        xpv_gnttab_defer(entry.ref, entry.page);
-        entry.page = nullptr;
-        entry.ref = no_ref;
+        xpv_page_hold(entry.page());
+        entry.defer();
     }
-}
-
-bool Pool::end_one(Entry& entry) noexcept {
-    bool ended = false;
-    xpv_gnttab_give_up(1, &entry.ref, &ended);
-    if (ended)
-        entry.ref = no_ref;
-    return ended;
 }
 
 // ---- the connection's end ----------------------------------------------------------
@@ -285,7 +245,7 @@ void Pool::close() noexcept {
     free_ = {};
     while (all.count != 0) {
         const Index i = pop(all);
-        push(end_one(entries_[i]) ? cold_ : stuck_, i);
+        push(entries_[i].end() ? cold_ : stuck_, i);
     }
     store_once(&kept_, 0u);
 }
@@ -296,7 +256,7 @@ bool Pool::ended() noexcept {
     stuck_ = {};
     while (all.count != 0) {
         const Index i = pop(all);
-        push(end_one(entries_[i]) ? cold_ : stuck_, i);
+        push(entries_[i].end() ? cold_ : stuck_, i);
     }
     return stuck_.count == 0;
 }
@@ -331,10 +291,9 @@ void Pool::trim() noexcept {
         const Index i = idle;
         Entry& entry = entries_[i];
         idle = entry.next;
-        const bool ended = end_one(entry);
+        const bool ended = entry.end();
         if (ended) {
-            xpv_page_free(entry.page);
-            entry.page = nullptr;
+            xpv_page_free(entry.take());
             ++gone;
         }
         Index& chain = ended ? over : held;
@@ -348,17 +307,8 @@ void Pool::trim() noexcept {
 }
 
 void Pool::destroy() noexcept {
-    for (uint32_t i = 0; i < capacity_; ++i) {
-        Entry& entry = entries_[i];
-        if (entry.page == nullptr) {
-            if (entry.ref != no_ref)
-                xpv_gnttab_unreserve(1, &entry.ref);
-        } else if (entry.ref == no_ref || end_one(entry)) {
-            xpv_page_free(entry.page);
-        } else {
-            xpv_gnttab_defer(entry.ref, entry.page);
-        }
-    }
+    for (uint32_t i = 0; i < capacity_; ++i)
+        entries_[i].close();
     xpv_free(entries_);
     entries_ = nullptr;
     capacity_ = 0;

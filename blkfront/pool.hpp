@@ -10,7 +10,7 @@
 #pragma once
 
 #include "blkfront/abi.h"
-#include "core/grant.hpp"
+#include "core/granted_pages.hpp"
 #include "core/lock.hpp"
 
 namespace xpv::blkfront {
@@ -20,14 +20,14 @@ public:
     using Index = uint16_t; // of an entry; chains end with none
     static constexpr Index none = 0xffff;
 
-    struct Entry {
-        xpv_page* page;   // kept: our own; lent: somebody's
-        uint8_t* address; // kept only
-        uint32_t ref;     // no_ref: none
+    // The page: kept ones are our own, lent ones somebody's.
+    struct Entry : GrantSlot {
         Index next;
         uint8_t first; // sectors of the page that are meant
         uint8_t last;
+        uint8_t* address; // kept only
     };
+    static_assert(sizeof(Entry) == 24);
     struct Chains {
         Index kept = none;
         Index lent = none;
@@ -60,8 +60,10 @@ public:
     Entry& operator[](Index i) const noexcept { return entries_[i]; }
     uint16_t peer() const noexcept { return peer_; }
 
-    // Let the backend access a lent entry's page. Any context.
-    void lend(Index i, bool readonly) noexcept;
+    // Let the backend access a page by a lent entry. Any context.
+    void lend(Index i, xpv_page* page, Access access) noexcept {
+        entries_[i].grant(peer_, page, access);
+    }
     // Take access back from all of a chain: true. False: the backend holds on to some,
     // whose page is still set. Any context.
     bool unlend(Index first) noexcept;
@@ -86,9 +88,6 @@ public:
     bool idle() const noexcept { return load_once(&kept_) <= reserve_; }
 
 private:
-    static constexpr uint32_t no_ref = GrantRefs::invalid;
-    static constexpr uint32_t batch = 64;
-
     // Entries, last in first out.
     struct Stack {
         Index top = none;
@@ -112,7 +111,6 @@ private:
     bool make(Index first, xpv_alloc_mode mode) noexcept;
     bool make_one(Index i, xpv_alloc_mode mode) noexcept;
     bool refer(Index first) noexcept;
-    bool end_one(Entry& entry) noexcept;
 
     Lock lock_;
     Entry* entries_ = nullptr;

@@ -6,50 +6,12 @@
 
 namespace xpv::blkfront {
 
-Result<void> RingPages::open(uint16_t peer, uint32_t order) noexcept {
-    const uint32_t count = 1U << order;
-    XPV_TRY(check(xpv_pages_alloc(count, pages_)));
-    if (const int code = xpv_gnttab_reserve(count, refs_); code < 0) {
-        for (uint32_t i = 0; i < count; ++i)
-            xpv_page_free(pages_[i]);
-        return from_errno(code);
-    }
-    xpv_gnttab_grant(peer, count, refs_, pages_, false);
-    count_ = count;
-    return {};
-}
-
-bool RingPages::ended() noexcept {
-    uint32_t left = 0;
-    for (uint32_t i = 0; i < count_; ++i) {
-        bool done = false;
-        xpv_gnttab_give_up(1, &refs_[i], &done);
-        if (done) {
-            xpv_page_free(pages_[i]);
-            continue;
-        }
-        refs_[left] = refs_[i];
-        pages_[left++] = pages_[i];
-    }
-    count_ = left;
-    return left == 0;
-}
-
-void RingPages::abandon() noexcept {
-    (void)ended();
-    while (count_ > 0) {
-        --count_;
-        xpv_gnttab_defer(refs_[count_], pages_[count_]);
-    }
-}
-
 xpv_blkfront_counters& Ring::counters() const noexcept { return device_.counters(index_); }
 
 Result<void> Ring::open(uint32_t order) noexcept {
-    XPV_TRY(pages_.open(device_.peer(), order));
+    XPV_TRY(ring_.open(device_.peer(), order));
     {
         const Guard guard{lock_};
-        ring_.attach(pages_.address(), size_t{page_size} << order);
         reminded_ = 0;
         broken_ = false;
         open_ = true;
@@ -135,8 +97,8 @@ bool Ring::look() noexcept {
 // for several, but never for more than half of what is in flight, and not for long: a look
 // in a while that finds nothing asks for each again.
 bool Ring::arm(bool found) noexcept {
-    const uint32_t more = found ? min(device_.event_batch(), ring_.in_flight() / 2) : 1;
-    const bool there = ring_.arm(max(more, 1U));
+    const uint32_t more = found ? min(device_.event_batch(), ring_->in_flight() / 2) : 1;
+    const bool there = ring_->arm(max(more, 1U));
     if (!there && more > 1)
         xpv_blkfront_os_look(device_.os(), index_, next_look_us);
     return there;
@@ -144,12 +106,12 @@ bool Ring::arm(bool found) noexcept {
 
 // The lock is held.
 bool Ring::reap(RequestList& over) noexcept {
-    const Result<uint32_t> pending = ring_.pending();
+    const Result<uint32_t> pending = ring_->pending();
     if (!pending.ok())
-        return broken("more answers than requests in flight", ring_.in_flight());
+        return broken("more answers than requests in flight", ring_->in_flight());
     for (uint32_t i = 0; i < pending.value(); ++i) {
-        const RingIndex index = ring_.response_index();
-        if (!answer(ring_.take(), index, over).ok())
+        const RingIndex index = ring_->response_index();
+        if (!answer(ring_->take(), index, over).ok())
             break;
     }
     return pending.value() != 0;
@@ -178,7 +140,7 @@ Result<void> Ring::answer(const WireResponse& response, RingIndex index,
     // A request that no answer lies over yet, and which is not to run again in the hands of
     // a backend that starts over. What lies there later has the same byte.
     if (static_cast<int32_t>(shadow.at - index) > 0)
-        ring_.scrub(shadow.at, no_op);
+        ring_->scrub(shadow.at, no_op);
     Request& request = *shadow.request;
     if (response.status != BLKIF_RSP_OKAY) [[unlikely]]
         judge(request, shadow.op, response.status);
@@ -260,16 +222,8 @@ void Ring::view(xpv_blkfront_view& view) const noexcept {
     view.waiting = waiting_.count();
     if (!open_)
         return;
-    const auto* const words = static_cast<const uint32_t*>(pages_.address());
-    view.size = ring_.size();
-    view.pages = pages_.count();
-    view.port = channel_.port();
-    view.req_prod = ring_.request_index();
-    view.rsp_cons = ring_.response_index();
-    view.shared_req_prod = load_once(&words[0]);
-    view.shared_req_event = load_once(&words[1]);
-    view.shared_rsp_prod = load_once(&words[2]);
-    view.shared_rsp_event = load_once(&words[3]);
+    ring_.view(view.ring);
+    view.ring.port = channel_.port();
 }
 
 } // namespace xpv::blkfront

@@ -11,37 +11,12 @@
 #include "blkfront/plan.hpp"
 #include "blkfront/pool.hpp"
 #include "core/evtchn.hpp"
-#include "core/grant.hpp"
 #include "core/ids.hpp"
+#include "core/ring_page.hpp"
 
 namespace xpv::blkfront {
 
 class Device;
-
-// The pages of a ring, granted one by one, one after the other in memory.
-class RingPages : NoCopy {
-public:
-    RingPages() noexcept = default;
-    ~RingPages() { abandon(); }
-
-    // After ended(). May sleep.
-    Result<void> open(uint16_t peer, uint32_t order) noexcept;
-    // Take access back: whether the other end has let go of all. May be called again. May
-    // sleep.
-    bool ended() noexcept;
-    // What it still holds goes to the deferred list. May sleep.
-    void abandon() noexcept;
-
-    void* address() const noexcept { return xpv_page_address(pages_[0]); }
-    uint32_t count() const noexcept { return count_; }
-    const uint32_t* refs() const noexcept { return refs_; }
-
-private:
-    static constexpr uint32_t most = 1U << XPV_BLKFRONT_MAX_ORDER;
-    xpv_page* pages_[most] = {};
-    uint32_t refs_[most] = {};
-    uint32_t count_ = 0;
-};
 
 class Ring : NoCopy {
 public:
@@ -55,7 +30,7 @@ public:
     // place. Nobody submits. May sleep.
     void close(RequestList& unanswered) noexcept;
     // Has the other end let go of the ring? May sleep.
-    bool ended() noexcept { return pages_.ended(); }
+    bool ended() noexcept { return ring_.ended(); }
 
     // Softirq or process context. more: somebody calls submit() or commit() after it.
     void submit(RequestList& fresh, bool more) noexcept;
@@ -68,7 +43,7 @@ public:
     // Pages may have come back. Any context.
     void kick() noexcept;
 
-    RingPlace place() const noexcept { return {pages_.refs(), channel_.port()}; }
+    RingPlace place() const noexcept { return {ring_.refs(), channel_.port()}; }
     void view(xpv_blkfront_view& view) const noexcept;
 
 private:
@@ -126,13 +101,12 @@ private:
     bool open_ = false;
     bool broken_ = false;
     RingIndex reminded_ = 0; // where the answers were when remind() was called last
-    FrontRing<blkif_sring> ring_;
+    RingPage<blkif_sring> ring_;
     RequestList ready_;
     RequestList waiting_;
     RequestList held_; // answered, but the backend keeps their pages
     IdPool<max_slots> ids_;
     Shadow shadows_[max_slots] = {};
-    RingPages pages_;
     EventChannel channel_;
 };
 

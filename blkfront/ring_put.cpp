@@ -82,15 +82,15 @@ bool Ring::remind() noexcept {
     const Guard guard{lock_};
     if (!open_ || broken_)
         return true;
-    const bool moved = ring_.response_index() != reminded_;
-    reminded_ = ring_.response_index();
+    const bool moved = ring_->response_index() != reminded_;
+    reminded_ = ring_->response_index();
     (void)publish();
     channel_.notify();
     return moved;
 }
 
 bool Ring::publish() noexcept {
-    if (ring_.unpublished() == 0 || !ring_.publish())
+    if (ring_->unpublished() == 0 || !ring_->publish())
         return false;
     ++counters().notifies;
     return true;
@@ -162,17 +162,16 @@ bool Ring::prepare(Request& request, bool in_line) noexcept {
 
 void Ring::prepare_direct(Request& request, Pool::Index first) noexcept {
     Pool& pool = device_.pool();
-    const bool readonly = request.op == XPV_BLKFRONT_WRITE;
+    const Access access = request.op == XPV_BLKFRONT_WRITE ? Access::ReadOnly : Access::ReadWrite;
     request.first = first;
     request.flags |= lent;
     Pool::Index i = first;
     walk(request, [&](const Segment& piece) noexcept {
         Pool::Entry& entry = pool[i];
         const auto offset = reinterpret_cast<uintptr_t>(piece.address) & page_mask;
-        entry.page = piece.page;
         entry.first = static_cast<uint8_t>(offset >> sector_shift);
         entry.last = static_cast<uint8_t>((offset + piece.bytes - 1) >> sector_shift);
-        pool.lend(i, readonly);
+        pool.lend(i, piece.page, access);
         i = entry.next;
     });
 }
@@ -215,7 +214,7 @@ void Ring::issue(RequestList& over) noexcept {
     }
     while (Request* const request = waiting_.front()) {
         if (!prepare(*request, true)) {
-            if (ring_.free() == ring_.size())
+            if (ring_->free() == ring_->size())
                 xpv_blkfront_os_look(device_.os(), index_, retry_us);
             return;
         }
@@ -235,7 +234,7 @@ bool Ring::put_all(Request& request) noexcept {
         return true;
     }
     do {
-        if (ring_.free() == 0) {
+        if (ring_->free() == 0) {
             ++counters().ring_full;
             return false;
         }
@@ -250,7 +249,7 @@ bool Ring::put_all(Request& request) noexcept {
 
 uint64_t Ring::shadow(Request& request, uint8_t op) noexcept {
     const uint32_t id = ids_.take(); // as many as slots, at least
-    shadows_[id] = {&request, ring_.request_index(), op};
+    shadows_[id] = {&request, ring_->request_index(), op};
     ++request.slots;
     return WireId{id, ids_.generation(id)}.wire();
 }
@@ -262,7 +261,7 @@ void Ring::put_plain(Request& request) noexcept {
         slot.operation = device_.disk().barrier ? BLKIF_OP_WRITE_BARRIER : BLKIF_OP_FLUSH_DISKCACHE;
         slot.handle = handle;
         slot.id = shadow(request, slot.operation);
-        ring_.put(slot);
+        ring_->put(slot);
         return;
     }
     WireDiscard slot{};
@@ -272,13 +271,13 @@ void Ring::put_plain(Request& request) noexcept {
     slot.sector_number = request.sector;
     slot.nr_sectors = request.sectors;
     slot.id = shadow(request, slot.operation);
-    ring_.put(slot);
+    ring_->put(slot);
 }
 
 WireSegment Ring::next_segment(Request& request) noexcept {
     const Pool::Entry& entry = device_.pool()[request.at];
     WireSegment segment{};
-    segment.gref = entry.ref;
+    segment.gref = entry.ref();
     segment.first_sect = entry.first;
     segment.last_sect = entry.last;
     request.at = entry.next;
@@ -307,7 +306,7 @@ void Ring::put_data(Request& request) noexcept {
         slot.sector_number = sector;
         slot.seg[0] = next();
         slot.id = shadow(request, op);
-        ring_.put(slot);
+        ring_->put(slot);
     } else if (count <= direct_segments) {
         WireRequest slot{};
         slot.operation = op;
@@ -317,7 +316,7 @@ void Ring::put_data(Request& request) noexcept {
         for (uint32_t i = 0; i < count; ++i)
             slot.seg[i] = next();
         slot.id = shadow(request, op);
-        ring_.put(slot);
+        ring_->put(slot);
     } else {
         Pool::Entry& page = device_.pool()[request.spare];
         request.spare = page.next;
@@ -330,9 +329,9 @@ void Ring::put_data(Request& request) noexcept {
         slot.nr_segments = static_cast<uint16_t>(count);
         slot.handle = handle;
         slot.sector_number = sector;
-        slot.indirect_grefs[0] = page.ref;
+        slot.indirect_grefs[0] = page.ref();
         slot.id = shadow(request, op);
-        ring_.put(slot);
+        ring_->put(slot);
         ++counters().indirect;
     }
     request.done += sectors;

@@ -42,6 +42,16 @@ Result<OwnedPage> Grant::revoke() noexcept {
     return move(page_);
 }
 
+bool Grant::end() noexcept {
+    if (!page_)
+        return true;
+    bool ended = false;
+    xpv_gnttab_give_up(1, &ref_, &ended);
+    if (ended)
+        page_.reset();
+    return ended;
+}
+
 void Grant::drop() noexcept {
     (void)revoke(); // the page, if it came back, is freed here
 }
@@ -79,6 +89,11 @@ bool GrantRefs::end(uint32_t i) noexcept {
 
 void GrantRefs::defer(uint32_t i, xpv_page* page) noexcept {
     xpv_gnttab_defer(refs_[i], page);
+    refs_[i] = invalid;
+}
+
+void GrantRefs::give(uint32_t i) noexcept {
+    xpv_gnttab_unreserve(1, &refs_[i]);
     refs_[i] = invalid;
 }
 

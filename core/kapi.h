@@ -137,6 +137,18 @@ int xpv_ring_map(struct xpv_xenbus *bus, const uint32_t *refs, uint32_t count,
 		 void **address);
 void xpv_ring_unmap(struct xpv_xenbus *bus, void *address);
 
+/* One ring as both ends see it, for people. */
+struct xpv_ring_view {
+	uint32_t size; /* slots */
+	uint32_t req;  /* our own index: requests put, or taken */
+	uint32_t rsp;  /* and of responses */
+	uint32_t shared_req_prod, shared_req_event;
+	uint32_t shared_rsp_prod, shared_rsp_event;
+	uint32_t pages, ref; /* of a frontend's: how many, the first one's reference */
+	uint32_t port;	     /* of its event channel */
+	bool owes_eoi;
+};
+
 /* ---- event channels: xen/event_channel.h ----------------------------- */
 
 /*

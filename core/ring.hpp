@@ -9,6 +9,7 @@
 #pragma once
 
 #include "core/barrier.hpp"
+#include "core/kapi.h"
 #include "core/result.hpp"
 #include "core/xen.hpp"
 
@@ -31,6 +32,19 @@ template <class Sring> struct RingTypes {
         return round_down_pow2(static_cast<uint32_t>((bytes - header) / sizeof(Entry)));
     }
 };
+
+namespace detail {
+template <class Ring, class Sring>
+void view_ring(const Ring& ring, const Sring& shared, xpv_ring_view& view) noexcept {
+    view.size = ring.size();
+    view.req = ring.request_index();
+    view.rsp = ring.response_index();
+    view.shared_req_prod = load_once(&shared.req_prod);
+    view.shared_req_event = load_once(&shared.req_event);
+    view.shared_rsp_prod = load_once(&shared.rsp_prod);
+    view.shared_rsp_event = load_once(&shared.rsp_event);
+}
+} // namespace detail
 
 // The end that writes requests and reads responses.
 template <class Sring> class FrontRing : NoCopy {
@@ -68,6 +82,8 @@ public:
     RingIndex request_index() const noexcept { return req_prod_; }
     RingIndex response_index() const noexcept { return rsp_cons_; }
     uint32_t slot_of(RingIndex index) const noexcept { return index & (slots_ - 1); }
+    // Indices and size, while it is attached; the numbers may be a moment old.
+    void view(xpv_ring_view& view) const noexcept { detail::view_ring(*this, *sring_, view); }
 
     // Write one slot, visible to the peer only after publish(). Slot is Request, or
     // another type that the protocol lays over a request. Needs free() > 0.
@@ -165,6 +181,8 @@ public:
     RingIndex request_index() const noexcept { return req_cons_; }
     RingIndex response_index() const noexcept { return rsp_prod_; }
     uint32_t slot_of(RingIndex index) const noexcept { return index & (slots_ - 1); }
+    // Indices and size, while it is attached; the numbers may be a moment old.
+    void view(xpv_ring_view& view) const noexcept { detail::view_ring(*this, *sring_, view); }
 
     // Requests waiting, from one snapshot of req_prod; Protocol when they cannot
     // all be in the ring at once (an index too far ahead, or one gone backwards).

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // CopyBatch over a hypervisor that checks as Xen does.
+#include "core/copy.hpp"
 #include "core/grant.hpp"
 #include "kunit/check.hpp"
 #include "kunit/each.hpp"

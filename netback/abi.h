@@ -224,18 +224,10 @@ bool xpv_netback_rx_starved(struct xpv_netback_queue *queue, uint32_t waited_ms,
 const struct xpv_netback_counters *
 xpv_netback_queue_counters(const struct xpv_netback_queue *queue);
 
-struct xpv_netback_ring_view {
-	uint32_t size, in_service;
-	uint32_t req_cons, rsp_prod;		 /* ours */
-	uint32_t req_prod, req_event, rsp_event; /* in shared memory */
-	uint32_t port;
-	bool owes_eoi;
-};
-
 /* A glance at both rings, for people. Process context, the queue connected. */
 void xpv_netback_queue_view(const struct xpv_netback_queue *queue,
-			    struct xpv_netback_ring_view *tx,
-			    struct xpv_netback_ring_view *rx);
+			    struct xpv_ring_view *tx,
+			    struct xpv_ring_view *rx);
 
 /* ---- upcalls -------------------------------------------------------------- */
 

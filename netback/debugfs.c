@@ -12,24 +12,24 @@
 static struct dentry *root;
 
 static void show_ring(struct seq_file *m, const char *name,
-		      const struct xpv_netback_ring_view *v)
+		      const struct xpv_ring_view *v)
 {
 	/* Relative to rsp_prod, which is where the ring's window starts. */
 	seq_printf(m, "%s: %u slots, port %u%s\n", name, v->size, v->port,
 		   v->owes_eoi ? ", event held" : "");
 	seq_printf(m, "  req_prod  %10u (+%d)  req_cons %10u (+%d)  req_event %10u (%+d)\n",
-		   v->req_prod, (int)(v->req_prod - v->rsp_prod), v->req_cons,
-		   (int)(v->req_cons - v->rsp_prod), v->req_event,
-		   (int)(v->req_event - v->rsp_prod));
+		   v->shared_req_prod, (int)(v->shared_req_prod - v->rsp), v->req,
+		   (int)(v->req - v->rsp), v->shared_req_event,
+		   (int)(v->shared_req_event - v->rsp));
 	seq_printf(m, "  rsp_prod  %10u       rsp_event %10u (%+d)  in service %u\n",
-		   v->rsp_prod, v->rsp_event,
-		   (int)(v->rsp_event - v->rsp_prod), v->in_service);
+		   v->rsp, v->shared_rsp_event,
+		   (int)(v->shared_rsp_event - v->rsp), v->req - v->rsp);
 }
 
 static int queue_show(struct seq_file *m, void *unused)
 {
 	struct xpv_vif_queue *queue = m->private;
-	struct xpv_netback_ring_view tx, rx;
+	struct xpv_ring_view tx, rx;
 
 	xpv_netback_queue_view(queue->core, &tx, &rx);
 	show_ring(m, "guest-tx", &tx);

@@ -158,29 +158,17 @@ const xpv_netback_counters* xpv_netback_queue_counters(const xpv_netback_queue* 
 
 namespace {
 
-template <class Ring>
-void view(const Ring& ring, void* address, xpv_netback_ring_view* out) noexcept {
-    // The shared indices' places are the same for every ring of xen/io/ring.h.
-    const auto* words = static_cast<const uint32_t*>(address);
-    out->size = ring.size();
-    out->in_service = ring.in_service();
-    out->req_cons = ring.request_index();
-    out->rsp_prod = ring.response_index();
-    out->req_prod = load_once(&words[0]);
-    out->req_event = load_once(&words[1]);
-    out->rsp_event = load_once(&words[3]);
+template <class Ring, class Gate>
+void view(const Ring& ring, const Gate& gate, xpv_ring_view& out) noexcept {
+    out = {};
+    ring.view(out);
+    out.port = gate.port();
+    out.owes_eoi = gate.owes_eoi();
 }
 
 } // namespace
 
-void xpv_netback_queue_view(const xpv_netback_queue* queue, xpv_netback_ring_view* tx,
-                            xpv_netback_ring_view* rx) {
-    const auto& tx_gate = queue->gates[0];
-    const auto& rx_gate = queue->gates[queue->shared ? 0 : 1];
-    view(queue->tx.ring(), queue->tx_ring.address(), tx);
-    view(queue->rx.ring(), queue->rx_ring.address(), rx);
-    tx->port = tx_gate.port();
-    tx->owes_eoi = tx_gate.owes_eoi();
-    rx->port = rx_gate.port();
-    rx->owes_eoi = rx_gate.owes_eoi();
+void xpv_netback_queue_view(const xpv_netback_queue* queue, xpv_ring_view* tx, xpv_ring_view* rx) {
+    view(queue->tx.ring(), queue->gates[0], *tx);
+    view(queue->rx.ring(), queue->gates[queue->shared ? 0 : 1], *rx);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/gate.hpp"
+#include "core/grant.hpp"
 #include "core/xenstore.hpp"
 #include "netback/rx.hpp"
 #include "netback/tx.hpp"

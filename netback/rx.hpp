@@ -3,8 +3,8 @@
 // xen/io/netif.h, "Guest receive".
 #pragma once
 
+#include "core/copy.hpp"
 #include "core/fault_line.hpp"
-#include "core/grant.hpp"
 #include "net/netif.hpp"
 #include "netback/abi.h"
 #include "netback/stall.hpp"

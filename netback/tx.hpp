@@ -3,8 +3,8 @@
 // "Guest transmit".
 #pragma once
 
+#include "core/copy.hpp"
 #include "core/fault_line.hpp"
-#include "core/grant.hpp"
 #include "net/netif.hpp"
 #include "netback/abi.h"
 #include "netback/tx_map.hpp"

@@ -100,13 +100,8 @@ void xpv_netfront_set_copybreak(struct xpv_netfront *device, uint32_t bytes);
 struct xpv_netfront_counters *
 xpv_netfront_queue_counters(struct xpv_netfront *device, uint32_t index);
 
-/* One ring as both ends see it. */
 struct xpv_netfront_ring_view {
-	uint32_t size, req_prod, rsp_cons; /* ours, private */
-	uint32_t shared_req_prod, shared_req_event;
-	uint32_t shared_rsp_prod, shared_rsp_event;
-	uint32_t ref, port;
-	bool owes_eoi;
+	struct xpv_ring_view ring;
 	/* tx: ids in flight, buffers granted, the queue is stopped
 	 * rx: buffers posted, copied ones to post again, ones without page */
 	uint32_t in_flight, buffers, bare;

@@ -10,18 +10,18 @@
 static struct dentry *root;
 
 static void show_ring(struct seq_file *out, const char *name,
-		      const struct xpv_netfront_ring_view *ring)
+		      const struct xpv_ring_view *ring)
 {
 	seq_printf(out, "%s: ref %u, event channel %u%s\n", name, ring->ref,
 		   ring->port, ring->owes_eoi ? " (EOI owed)" : "");
 	seq_printf(out, "  size      %10u\n", ring->size);
 	seq_printf(out, "  req prod  %10u  shared %10u  event %10u\n",
-		   ring->req_prod, ring->shared_req_prod, ring->shared_req_event);
+		   ring->req, ring->shared_req_prod, ring->shared_req_event);
 	seq_printf(out, "  rsp cons  %10u  prod   %10u  event %10u\n",
-		   ring->rsp_cons, ring->shared_rsp_prod, ring->shared_rsp_event);
+		   ring->rsp, ring->shared_rsp_prod, ring->shared_rsp_event);
 	seq_printf(out, "  free      %10u  not consumed %4u\n",
-		   ring->size - (ring->req_prod - ring->rsp_cons),
-		   ring->shared_rsp_prod - ring->rsp_cons);
+		   ring->size - (ring->req - ring->rsp),
+		   ring->shared_rsp_prod - ring->rsp);
 }
 
 static int queue_show(struct seq_file *out, void *unused)
@@ -42,11 +42,11 @@ static int queue_show(struct seq_file *out, void *unused)
 	}
 	seq_printf(out, "connected, %s event channel%s\n",
 		   view.split ? "split" : "one", view.split ? "s" : "");
-	show_ring(out, "tx", &view.tx);
+	show_ring(out, "tx", &view.tx.ring);
 	seq_printf(out, "  in flight %10u  buffers granted %u%s\n",
 		   view.tx.in_flight, view.tx.buffers,
 		   view.tx.stopped ? ", stopped" : "");
-	show_ring(out, "rx", &view.rx);
+	show_ring(out, "rx", &view.rx.ring);
 	seq_printf(out, "  posted    %10u  to post %u  without page %u\n",
 		   view.rx.in_flight, view.rx.buffers, view.rx.bare);
 	return 0;

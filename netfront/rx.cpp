@@ -2,7 +2,6 @@
 #include "netfront/rx.hpp"
 
 #include "netfront/device.hpp"
-#include "netfront/look.hpp"
 
 namespace xpv::netfront {
 
@@ -11,42 +10,27 @@ using net::RxRequest;
 using net::RxResponse;
 
 Result<void> Rx::open() noexcept {
-    Device& device = queue_.device();
     for (uint32_t i = 0; i < buffers; ++i)
         bare_[i] = static_cast<Buffer>(buffers - 1 - i);
     bare_count_ = buffers;
-    XPV_TRY(refs_.reserve(buffers));
-    OwnedPage page;
-    XPV_TRY_SET(page, OwnedPage::allocate(XPV_ALLOC_SLEEP));
-    XPV_TRY_SET(page_, Grant::share(device.peer(), move(page), Access::ReadWrite));
-    ring_.attach(page_.address(), page_size);
-    return {};
+    const uint16_t peer = queue_.device().peer();
+    XPV_TRY(pages_.open(peer, Access::ReadWrite));
+    return ring_.open(peer);
 }
 
+// Pages go back to their pool, or to the deferred list if the backend holds them.
 void Rx::close() noexcept {
-    ring_.detach();
-    for (uint32_t i = 0; i < buffers; ++i)
-        if (pages_[i] != nullptr)
-            let_go(static_cast<Buffer>(i));
-    refs_.release();
-    page_ = Grant{};
-}
-
-// Take a buffer's page back: to the pool, or to the deferred list if the backend
-// holds it.
-void Rx::let_go(Buffer buffer) noexcept {
     Device& device = queue_.device();
     xpv_netfront_counters& counters = device.counters(queue_.index());
-    if (!granted_[buffer] || refs_.end(buffer)) {
-        counters.grants_ended += granted_[buffer];
-        xpv_netfront_os_pages_put(device.os(), queue_.index(), 1, &pages_[buffer]);
-    } else {
-        xpv_netfront_os_page_detach(device.os(), queue_.index(), pages_[buffer]);
-        refs_.defer(buffer, pages_[buffer]);
-        ++counters.grants_deferred;
-    }
-    granted_[buffer] = false;
-    pages_[buffer] = nullptr;
+    ring_.close();
+    const auto closed = pages_.close([&](xpv_page* page, bool ended) noexcept {
+        if (ended)
+            xpv_netfront_os_pages_put(device.os(), queue_.index(), 1, &page);
+        else
+            xpv_netfront_os_page_detach(device.os(), queue_.index(), page);
+    });
+    counters.grants_ended += closed.ended;
+    counters.grants_deferred += closed.deferred;
 }
 
 uint32_t Rx::poll(uint32_t max, const xpv_netfront_packet** packets) noexcept {
@@ -57,19 +41,19 @@ uint32_t Rx::poll(uint32_t max, const xpv_netfront_packet** packets) noexcept {
     if (device.broken())
         return 0;
     carry_over();
-    const Result<uint32_t> pending = ring_.pending();
+    const Result<uint32_t> pending = ring_->pending();
     if (!pending.ok()) [[unlikely]] {
         device.fail("more receive responses than requests, in flight", queue_.index(),
-                    ring_.in_flight());
+                    ring_->in_flight());
         return 0;
     }
-    const RingIndex start = ring_.response_index();
+    const RingIndex start = ring_->response_index();
     for (uint32_t left = pending.value(); left > 0 && packet_count_ < max; --left)
         take_slot();
 
     xpv_netfront_counters& counters = device.counters(queue_.index());
-    counters.rx_slots += ring_.response_index() - start;
-    found_ |= ring_.response_index() != start;
+    counters.rx_slots += ring_->response_index() - start;
+    found_ |= ring_->response_index() != start;
     if (flip_count_ > 0 && !end_grants()) [[unlikely]]
         return 0;
     counters.rx_packets += packet_count_;
@@ -90,16 +74,16 @@ void Rx::carry_over() noexcept {
 // A response lies in its request's own slot: that, not its id, says which buffer it
 // is about.
 void Rx::take_slot() noexcept {
-    const Buffer buffer = slot_[ring_.slot_of(ring_.response_index())];
+    const Buffer buffer = slot_[ring_->slot_of(ring_->response_index())];
     switch (expect_) {
     case Expect::First:
-        take_first(ring_.take(), buffer);
+        take_first(ring_->take(), buffer);
         break;
     case Expect::Extra:
-        take_extra(ring_.take<ExtraInfo>(), buffer);
+        take_extra(ring_->take<ExtraInfo>(), buffer);
         break;
     case Expect::Data:
-        take_data(ring_.take(), buffer);
+        take_data(ring_->take(), buffer);
         break;
     }
 }
@@ -156,7 +140,8 @@ void Rx::take_data(const RxResponse& response, Buffer buffer) noexcept {
         keep(buffer);
     } else {
         of_piece_[piece_count_] = buffer;
-        pieces_[piece_count_++] = {pages_[buffer], response.offset, static_cast<uint16_t>(length)};
+        pieces_[piece_count_++] = {pages_.page(buffer), response.offset,
+                                   static_cast<uint16_t>(length)};
         packet_.length += length;
     }
     if (response.flags & NETRXF_more_data)
@@ -202,32 +187,25 @@ void Rx::finish() noexcept {
 // reach one, none of this poll's packets goes up and the device is done for.
 bool Rx::end_grants() noexcept {
     Device& device = queue_.device();
-    for (uint32_t i = 0; i < flip_count_; ++i)
-        batch_refs_[i] = refs_[flip_[i]];
-    const uint32_t ended = xpv_gnttab_end(flip_count_, batch_refs_, batch_ended_);
+    const uint32_t ended = pages_.end({flip_, flip_count_});
     device.counters(queue_.index()).grants_ended += ended;
-    for (uint32_t i = 0; i < flip_count_; ++i)
-        if (batch_ended_[i])
-            granted_[flip_[i]] = false;
     if (ended < flip_count_) [[unlikely]] {
         device.fail("pages of received packets still in use, of them", queue_.index(),
                     flip_count_ - ended);
         return false; // close() sorts out which
     }
-    for (uint32_t i = 0; i < flip_count_; ++i) {
-        pages_[flip_[i]] = nullptr;
+    for (uint32_t i = 0; i < flip_count_; ++i)
         bare_[bare_count_++] = flip_[i];
-    }
     return true;
 }
 
 void Rx::post(Buffer buffer) noexcept {
-    const uint32_t slot = ring_.slot_of(ring_.request_index());
+    const uint32_t slot = ring_->slot_of(ring_->request_index());
     slot_[slot] = buffer;
     RxRequest request{};
     request.id = static_cast<uint16_t>(slot);
-    request.gref = refs_[buffer];
-    ring_.put(request);
+    request.gref = pages_.ref(buffer);
+    ring_->put(request);
 }
 
 // Every buffer is in the ring, in an unfinished packet, ready or bare, so there is
@@ -241,23 +219,16 @@ bool Rx::refill() noexcept {
 
     bool enough = true;
     xpv_page* fresh[get_batch];
-    uint32_t refs[get_batch];
     while (bare_count_ > 0 && enough) {
         const uint32_t want = min(bare_count_, get_batch);
         const uint32_t got = xpv_netfront_os_pages_get(device.os(), queue_.index(), want, fresh);
         enough = got == want;
+        pages_.grant({bare_ + bare_count_ - got, got}, fresh);
         for (uint32_t i = 0; i < got; ++i)
-            refs[i] = refs_[bare_[bare_count_ - 1 - i]];
-        xpv_gnttab_grant(device.peer(), got, refs, fresh, false);
-        for (uint32_t i = 0; i < got; ++i) {
-            const Buffer buffer = bare_[--bare_count_];
-            pages_[buffer] = fresh[i];
-            granted_[buffer] = true;
-            post(buffer);
-        }
+            post(bare_[--bare_count_]);
         device.counters(queue_.index()).grants_made += got;
     }
-    if (ring_.unpublished() > 0 && ring_.publish()) {
+    if (ring_->unpublished() > 0 && ring_->publish()) {
         queue_.rx_gate().notify();
         ++device.counters(queue_.index()).rx_notifies;
     }
@@ -267,8 +238,10 @@ bool Rx::refill() noexcept {
 }
 
 void Rx::look(xpv_netfront_ring_view& view) const noexcept {
-    look_at(ring_, page_, queue_.rx_gate(), view);
-    view.in_flight = ring_.in_flight();
+    ring_.view(view.ring);
+    view.ring.port = queue_.rx_gate().port();
+    view.ring.owes_eoi = queue_.rx_gate().owes_eoi();
+    view.in_flight = ring_->in_flight();
     view.buffers = ready_count_;
     view.bare = bare_count_;
     view.stopped = false;

@@ -7,7 +7,8 @@
 // grants are ended, in one batch per poll, before anybody looks at the page.
 #pragma once
 
-#include "core/grant.hpp"
+#include "core/granted_pages.hpp"
+#include "core/ring_page.hpp"
 #include "net/netif.hpp"
 #include "netfront/abi.h"
 
@@ -35,7 +36,7 @@ public:
     uint32_t poll(uint32_t max, const xpv_netfront_packet** packets) noexcept;
     bool refill() noexcept;
     // Ask for an event. False: there is work.
-    [[nodiscard]] bool arm() noexcept { return !ring_.arm(); }
+    [[nodiscard]] bool arm() noexcept { return !ring_->arm(); }
     // Were there responses since the last call?
     bool take_found() noexcept {
         const bool found = found_;
@@ -43,11 +44,11 @@ public:
         return found;
     }
 
-    uint32_t ref() const noexcept { return page_.ref(); }
+    uint32_t ref() const noexcept { return ring_.refs()[0]; }
     void look(xpv_netfront_ring_view& view) const noexcept;
 
 private:
-    using Buffer = uint16_t;
+    using Buffer = uint16_t; // index of pages_
     static constexpr uint32_t buffers = net::ring_slots;
     static constexpr uint32_t get_batch = 64;
 
@@ -64,10 +65,9 @@ private:
     void carry_over() noexcept;
     bool end_grants() noexcept;
     void post(Buffer buffer) noexcept;
-    void let_go(Buffer buffer) noexcept;
 
     Queue& queue_;
-    FrontRing<netif_rx_sring> ring_;
+    RingPage<netif_rx_sring> ring_;
     bool found_ = false; // responses since take_found()
 
     // The packet that is being put together, which may take more than one poll.
@@ -89,14 +89,9 @@ private:
     Buffer bare_[buffers];  // no page
     Buffer flip_[buffers];  // of this poll, to go up with their packets
     Buffer of_piece_[buffers];
-    bool granted_[buffers] = {};
-    xpv_page* pages_[buffers] = {};
+    GrantedPages<buffers, buffers> pages_;
     xpv_netfront_piece pieces_[buffers];
     xpv_netfront_packet packets_[XPV_NETFRONT_BATCH];
-    uint32_t batch_refs_[buffers];
-    bool batch_ended_[buffers];
-    GrantRefs refs_;
-    Grant page_;
 };
 
 } // namespace xpv::netfront

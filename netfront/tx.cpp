@@ -2,7 +2,6 @@
 #include "netfront/tx.hpp"
 
 #include "netfront/device.hpp"
-#include "netfront/look.hpp"
 
 namespace xpv::netfront {
 
@@ -11,35 +10,24 @@ using net::TxRequest;
 using net::TxResponse;
 
 Result<void> Tx::open() noexcept {
-    Device& device = queue_.device();
-    XPV_TRY(refs_.reserve(TxRoom::pages));
-    OwnedPage page;
-    XPV_TRY_SET(page, OwnedPage::allocate(XPV_ALLOC_SLEEP));
-    XPV_TRY_SET(page_, Grant::share(device.peer(), move(page), Access::ReadWrite));
-    ring_.attach(page_.address(), page_size);
-    reap_at_ = ring_.request_index() + reap_every;
+    const uint16_t peer = queue_.device().peer();
+    XPV_TRY(pages_.open(peer, Access::ReadOnly));
+    XPV_TRY(ring_.open(peer));
+    reap_at_ = ring_->request_index() + reap_every;
     return {};
 }
 
 void Tx::close() noexcept {
     xpv_netfront_counters& counters = queue_.device().counters(queue_.index());
-    ring_.detach();
-    for (uint32_t i = 0; i < TxRoom::pages; ++i) {
-        if (pages_[i] == nullptr)
-            continue;
-        if (refs_.end(i)) {
-            xpv_page_free(pages_[i]);
-            ++counters.grants_ended;
-        } else {
-            refs_.defer(i, pages_[i]);
-            ++counters.grants_deferred;
-        }
-        pages_[i] = nullptr;
-    }
+    ring_.close();
+    const auto closed = pages_.close([](xpv_page* page, bool ended) noexcept {
+        if (ended)
+            xpv_page_free(page);
+    });
+    counters.grants_ended += closed.ended;
+    counters.grants_deferred += closed.deferred;
     release();
     buffers_ = 0;
-    refs_.release();
-    page_ = Grant{};
 }
 
 void Tx::release() noexcept {
@@ -74,10 +62,10 @@ uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offloa
     uint32_t ids[max_tx_buffers];
 
     if (device.broken() || total < net::ethernet_header || total > net::max_packet ||
-        count > most || !negotiated(offload, how.ipv6) || slots > ring_.free() ||
+        count > most || !negotiated(offload, how.ipv6) || slots > ring_->free() ||
         !take_buffers(ids, count, room)) [[unlikely]] {
         ++counters.tx_drops;
-        if (!how.more && !device.broken() && ring_.unpublished() > 0)
+        if (!how.more && !device.broken() && ring_->unpublished() > 0)
             publish();
         return XPV_NETFRONT_TX_DROPPED;
     }
@@ -93,9 +81,9 @@ uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offloa
     counters.tx_slots += slots;
 
     // Signed distance: the index wraps.
-    if (static_cast<int32_t>(ring_.request_index() - reap_at_) >= 0 || full()) {
+    if (static_cast<int32_t>(ring_->request_index() - reap_at_) >= 0 || full()) {
         reap();
-        reap_at_ = ring_.request_index() + reap_every;
+        reap_at_ = ring_->request_index() + reap_every;
     }
     const bool stop = full();
     if (!how.more || stop)
@@ -103,7 +91,7 @@ uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offloa
     const bool first = how.at_limit && !asked_;
     if (how.at_limit) [[unlikely]] {
         ++counters.tx_limits;
-        limit_at_ = ring_.request_index();
+        limit_at_ = ring_->request_index();
         store_once(&asked_, true);
     }
     if (stop && !wait_for_room()) {
@@ -120,7 +108,7 @@ bool Tx::take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count, TxRoom ro
     for (uint32_t i = 0; i < count; ++i) {
         ids[i] = ids_.take();
         if (ids[i] != ids_.none &&
-            (pages_[room.page(ids[i])] != nullptr || prepare(room.page(ids[i])))) [[likely]]
+            (pages_.page(room.page(ids[i])) != nullptr || prepare(room.page(ids[i])))) [[likely]]
             continue;
         for (uint32_t k = 0; k <= i; ++k)
             if (ids[k] != ids_.none)
@@ -132,16 +120,13 @@ bool Tx::take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count, TxRoom ro
 
 // First use of a page: zeroed, granted for as long as we are connected.
 bool Tx::prepare(uint32_t index) noexcept {
-    Device& device = queue_.device();
     xpv_page* const page = xpv_page_alloc(XPV_ALLOC_ATOMIC);
     if (page == nullptr)
         return false;
-    const uint32_t ref = refs_[index];
-    xpv_gnttab_grant(device.peer(), 1, &ref, &page, true);
-    pages_[index] = page;
+    pages_.grant(index, page);
     bytes_[index] = static_cast<uint8_t*>(xpv_page_address(page));
     ++buffers_;
-    ++device.counters(queue_.index()).tx_buffers;
+    ++queue_.device().counters(queue_.index()).tx_buffers;
     return true;
 }
 
@@ -172,7 +157,7 @@ void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
     const bool gso = offload.gso != XPV_GSO_NONE;
     const TxRoom room{total};
     TxRequest request{};
-    request.gref = refs_[room.page(ids[0])];
+    request.gref = pages_.ref(room.page(ids[0]));
     request.offset = static_cast<uint16_t>(room.offset(ids[0]));
     request.id = static_cast<uint16_t>(ids[0]);
     request.size = static_cast<uint16_t>(total);
@@ -184,23 +169,23 @@ void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
         request.flags |= NETTXF_extra_info;
     if (count > 1)
         request.flags |= NETTXF_more_data;
-    ring_.put(request);
+    ring_->put(request);
     if (gso) {
-        ring_.put(net::gso_extra(offload.gso, offload.gso_size, false));
+        ring_->put(net::gso_extra(offload.gso, offload.gso_size, false));
         ++extras_;
     }
     for (uint32_t i = 1; i < count; ++i) {
         const bool last = i + 1 == count;
-        request.gref = refs_[room.page(ids[i])];
+        request.gref = pages_.ref(room.page(ids[i]));
         request.id = static_cast<uint16_t>(ids[i]);
         request.flags = last ? 0 : NETTXF_more_data;
         request.size = static_cast<uint16_t>(last ? total - i * page_size : page_size);
-        ring_.put(request);
+        ring_->put(request);
     }
 }
 
 void Tx::publish() noexcept {
-    if (ring_.publish()) {
+    if (ring_->publish()) {
         queue_.tx_gate().notify();
         ++queue_.device().counters(queue_.index()).tx_notifies;
     }
@@ -208,10 +193,10 @@ void Tx::publish() noexcept {
 
 // Take back every slot that the backend answered: how many.
 uint32_t Tx::reap() noexcept {
-    const Result<uint32_t> pending = ring_.pending();
+    const Result<uint32_t> pending = ring_->pending();
     if (!pending.ok()) [[unlikely]] {
         queue_.device().fail("more transmit responses than requests, in flight", queue_.index(),
-                             ring_.in_flight());
+                             ring_->in_flight());
         return 0;
     }
     uint32_t taken = 0;
@@ -228,7 +213,7 @@ uint32_t Tx::reap() noexcept {
 // False: it is one that no backend may send.
 bool Tx::take_response() noexcept {
     Device& device = queue_.device();
-    const TxResponse response = ring_.take();
+    const TxResponse response = ring_->take();
     if (response.status == NETIF_RSP_NULL) {
         if (extras_ == 0) [[unlikely]] {
             device.fail("a null response without an extra, id", queue_.index(), response.id);
@@ -268,14 +253,14 @@ void Tx::hand_back() noexcept {
 // event is due when there may be.
 bool Tx::wait_for_room() noexcept {
     while (!queue_.device().broken()) {
-        if (ring_.free() >= wake_at) {
+        if (ring_->free() >= wake_at) {
             store_once(&stopped_, false);
             return true;
         }
         // Before the event can come: its poll looks here, without the lock.
         store_once(&stopped_, true);
         mb();
-        if (!ring_.arm(wake_at - ring_.free()))
+        if (!ring_->arm(wake_at - ring_->free()))
             return false;
         // They came while we armed: each turn takes at least one, or fails.
         reap();
@@ -287,10 +272,10 @@ bool Tx::wait_for_room() noexcept {
 // the packet that last met a limit is answered; asked_ before the event, as above.
 void Tx::ask() noexcept {
     while (!queue_.device().broken()) {
-        const uint32_t left = limit_at_ - ring_.response_index();
-        const bool go_on = left - 1 < ring_.size();
+        const uint32_t left = limit_at_ - ring_->response_index();
+        const bool go_on = left - 1 < ring_->size();
         store_once(&asked_, go_on);
-        if (!go_on || !ring_.arm(min(ring_.in_flight() / 2 + 1, left)) || reap() == 0)
+        if (!go_on || !ring_->arm(min(ring_->in_flight() / 2 + 1, left)) || reap() == 0)
             return;
     }
 }
@@ -326,7 +311,9 @@ bool Tx::poll(bool late) noexcept {
 }
 
 void Tx::look(xpv_netfront_ring_view& view) const noexcept {
-    look_at(ring_, page_, queue_.tx_gate(), view);
+    ring_.view(view.ring);
+    view.ring.port = queue_.tx_gate().port();
+    view.ring.owes_eoi = queue_.tx_gate().owes_eoi();
     view.in_flight = ids_.in_use();
     view.buffers = buffers_;
     view.bare = TxRoom::pages - buffers_;

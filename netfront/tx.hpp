@@ -13,8 +13,9 @@
 // for unless the queue had to stop, or an owner, or BQL, is at its limit.
 #pragma once
 
-#include "core/grant.hpp"
+#include "core/granted_pages.hpp"
 #include "core/ids.hpp"
+#include "core/ring_page.hpp"
 #include "net/netif.hpp"
 #include "netfront/abi.h"
 
@@ -74,7 +75,7 @@ public:
     // Were there responses since the last call? The poller; without the lock.
     bool take_found() noexcept { return load_once(&found_) && atomic_exchange(&found_, false); }
 
-    uint32_t ref() const noexcept { return page_.ref(); }
+    uint32_t ref() const noexcept { return ring_.refs()[0]; }
     void look(xpv_netfront_ring_view& view) const noexcept;
 
 private:
@@ -98,13 +99,13 @@ private:
     uint32_t reap() noexcept;
     bool take_response() noexcept;
     void hand_back() noexcept;
-    bool full() const noexcept { return ring_.free() < tx_keep_free; }
+    bool full() const noexcept { return ring_->free() < tx_keep_free; }
     bool wait_for_room() noexcept;
     void ask() noexcept;
     void wait_longer() noexcept;
 
     Queue& queue_;
-    FrontRing<netif_tx_sring> ring_;
+    RingPage<netif_tx_sring> ring_;
     bool stopped_ = false;  // an event is due when there is room
     bool asked_ = false;    // or at half of what is in flight, as long as somebody is at a limit
     bool found_ = false;    // responses since take_found()
@@ -121,10 +122,8 @@ private:
     void* packets_[net::ring_slots] = {};
     uint16_t size_[net::ring_slots] = {};
     void* done_[XPV_NETFRONT_BATCH]; // to be handed back
-    GrantRefs refs_;
-    xpv_page* pages_[TxRoom::pages] = {};
+    GrantedPages<TxRoom::pages, 1> pages_;
     uint8_t* bytes_[TxRoom::pages] = {}; // of pages_, which stay where they are
-    Grant page_;
 };
 
 } // namespace xpv::netfront
