@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 """Our block frontend with Linux's backend: data, detaching, restarts, resizes. Arguments:
-names of tests, all by default. Needs one guest."""
+names of tests, by default all that need no special run. Needs one guest."""
 
 import os
 import re
@@ -233,8 +233,8 @@ def kinds(name):
 
 
 def suspends(name):
-    """Saved and going on, saved and restored, under fio with verify. Not among the others:
-    Xen needs memory for it."""
+    """Saved and going on, saved and restored, under fio with verify. Xen needs memory for
+    it."""
     device = medium("r0")
     load(name)
     attach(name, device)
@@ -258,7 +258,44 @@ def suspends(name):
     guest(name, "rmmod xpv-blkfront")
 
 
-NEEDS_MEMORY = {"suspends": suspends}
+# What `lab run --disk` makes, as its options say: kind, sector, read-only, backend.
+GIVEN = ("power", "ram,sector=4096", "file,ro", "ram,backend=qdisk", "file,sector=4096",
+         "file,backend=qdisk,size=33", "null,size=4096")
+
+
+def given(name):
+    """The disks of the run, there since the guest's boot. For a run with GIVEN."""
+    disks_ = os.environ["LAB_DISKS"].split()
+    check(len(disks_) == len(GIVEN), f"{disks_}")
+    for disk, options in zip(disks_, GIVEN):
+        sysfs = {what: guest(name, f"cat /sys/block/{disk}/{what}").strip() for what in
+                 ("size", "ro", "queue/logical_block_size", "queue/write_cache", "device/modalias")}
+        kind, size = options.split(",")[0], re.search(r"size=(\d+)", options)
+        wanted = {"size": str((int(size[1]) if size else 64) * 2048), "ro": str(int(",ro" in options)),
+                  "queue/logical_block_size": "4096" if "sector=4096" in options else "512",
+                  "device/modalias": "xen:vbd",
+                  # Without a cache nothing is flushed; qemu and loop always say they can.
+                  "queue/write_cache": "write through" if kind in ("ram", "null") and
+                  "qdisk" not in options else "write back"}
+        check(sysfs == wanted, f"{disk} {options}: {sysfs}, not {wanted}")
+        backend = run(f"xenstore-ls -f /local/domain/0/backend | grep /{domid(name)}/ | "
+                      f"grep '/dev = \"{disk}\"'")
+        check(("/qdisk/" if "qdisk" in options else "/vbd/") in backend, backend)
+        if "ro" in options.split(","):
+            check(status(f"guest {name} dd if=/dev/zero of=/dev/{disk} bs=4k count=1") != 0, "written")
+        elif kind != "null":
+            output = guest(name, fio(f"/dev/{disk}", "--rw=randwrite --bsrange=4k-256k --iodepth=8 "
+                                     "--fsync=20", size="16m"), timeout=600)
+            check("err= 0" in output, output)
+            medium_ = f"/dev/lab/{name}-{disk}"
+            run("echo 3 > /proc/sys/vm/drop_caches")
+            theirs = run(f"dd if={medium_} bs=1M count=16 status=none | sha256sum")
+            check(guest(name, f"dd if=/dev/{disk} bs=1M count=16 iflag=direct status=none | "
+                        "sha256sum") == theirs, f"{disk} {options}: dom0 sees other data")
+        print(f"# {disk} {options}: ok", flush=True)
+
+
+SPECIAL = {"suspends": suspends, "given": given}
 TESTS = {test.__name__: test for test in (data, discards, kinds, comes_and_goes, resizes, restarts)}
 
 
@@ -266,7 +303,7 @@ def main():
     report = Report()
     name = guests()[0]
     for test in sys.argv[1:] or TESTS:
-        report.test(test, {**TESTS, **NEEDS_MEMORY}[test], name)
+        report.test(test, {**TESTS, **SPECIAL}[test], name)
         if report.failed:
             print("# " + "\n# ".join(guest(name, "dmesg | tail -40; cat /sys/kernel/debug/"
                                             "xpv-blkfront/*/*", ok=False).splitlines()), flush=True)
