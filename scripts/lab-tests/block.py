@@ -203,8 +203,8 @@ def given(name):
         wanted = {"size": str((int(size[1]) if size else 64) * 2048), "ro": str(int(",ro" in options)),
                   "queue/logical_block_size": "4096" if "sector=4096" in options else "512",
                   "device/modalias": "xen:vbd",
-                  # Without a cache nothing is flushed; qemu and loop always say they can.
-                  "queue/write_cache": "write through" if kind in ("ram", "null") and
+                  # Without a cache nothing is flushed; qemu always says that it can.
+                  "queue/write_cache": "write through" if (kind == "null" or ",ro" in options) and
                   "qdisk" not in options else "write back"}
         check(sysfs == wanted, f"{disk} {options}: {sysfs}, not {wanted}")
         backend = run(f"xenstore-ls -f /local/domain/0/backend | grep /{domid(name)}/ | "
