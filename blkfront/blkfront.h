@@ -49,6 +49,7 @@ struct xpv_blkfront_os {
 	bool stopped;  /* lock */
 	bool hopeless; /* lock; nobody needs to wait for it */
 	bool gone;     /* lock; removed */
+	bool awaited;  /* lock; the last close is */
 	bool added;
 };
 
