@@ -35,6 +35,7 @@ struct xpv_blkfront_os {
 	bool stopped;  /* bus.end.lock, as below */
 	bool hopeless; /* nobody needs to wait for it */
 	bool gone;     /* removed */
+	bool awaited;  /* the last close is */
 	bool added;
 };
 

@@ -21,7 +21,7 @@ static void count_close(struct gendisk *disk)
 	if (!atomic_dec_and_test(&os->openers))
 		return;
 	mutex_lock(&os->bus.end.lock);
-	if (!os->gone) /* a detach may wait for it */
+	if (!os->gone && os->awaited) /* else all of xenstore is read for nothing */
 		xpv_end_poke(&os->bus, XPV_CHANGED, 0);
 	mutex_unlock(&os->bus.end.lock);
 }
@@ -257,5 +257,6 @@ void xpv_blkfront_os_start(struct xpv_blkfront_os *os)
 
 bool xpv_blkfront_os_in_use(struct xpv_blkfront_os *os)
 {
-	return atomic_read(&os->openers) != 0;
+	os->awaited = atomic_read(&os->openers) != 0;
+	return os->awaited;
 }

@@ -17,8 +17,8 @@ XEN = range(0xffff800000000000, 0xffff880000000000)  # what Xen keeps for itself
 USER_END = 1 << 47
 DOMAINS = ("Xen", "dom0 kernel", "dom0 user", "guest kernel", "guest user")
 KERNELS = ("guest kernel", "dom0 kernel", "Xen")
-FRONTENDS = ("[xen_netfront]", "[xpv_netfront]")
-BACKENDS = ("[xen_netback]", "[xpv_netback]")
+FRONTENDS = ("[xen_netfront]", "[xpv_netfront]", "[xen_blkfront]", "[xpv_blkfront]")
+BACKENDS = ("[xen_netback]", "[xpv_netback]", "[xen_blkback]")
 CALLS = (("Xen", "evtchn_send"), ("Xen", "do_grant_table_op"), ("Xen", "do_iret"),
          ("Xen", "context_switch"), ("dom0 kernel", "notify_remote_via_irq"),
          ("guest kernel", "notify_remote_via_irq"))
@@ -190,8 +190,8 @@ def report(folder, said):
     with open(os.path.join(folder, "cases.json"), "w") as out:
         json.dump(said, out, indent=1)
     text = ["<!-- SPDX-License-Identifier: GPL-2.0-only -->", "# Instructions for each packet", "",
-            "A packet: a UDP datagram or an echo that arrived, or 1448 bytes of TCP. All of the",
-            "case is in it, iperf3's start as well. Frontend and backend are the drivers' own",
+            "A packet: a UDP datagram or an echo that arrived, or 1448 bytes of TCP; of blk an I/O.",
+            "All of the case is in it, iperf3's or fio's start as well. Frontend and backend are the drivers' own",
             "modules, part of the kernels' figures; idle is in nanoseconds, one an instruction.", ""]
     text += summary(cases)
     for name, stacks in cases.items():

@@ -1,112 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 """Our block frontend with Linux's backend: data, detaching, restarts, resizes. Arguments:
-names of tests, all by default. Needs one guest."""
+names of tests, by default all that need no special run. Needs one guest."""
 
 import os
 import re
 import sys
 import time
 
-from labtest import (Report, check, domid, event_channels, finish, guest, guest_start, guests, run,
-                     status, wait_for, xen_grants)
-
-MODULES = "/lib/modules/xpv"
-CONFIG = "/sys/kernel/config/nullb"
-SIZE = 48  # MB of a medium
-
-
-def medium(name, size=SIZE, **more):
-    """A null_blk with memory, discard and a cache, which is volatile: /dev/NAME."""
-    run("modprobe configfs; mountpoint -q /sys/kernel/config || mount -t configfs none "
-        "/sys/kernel/config; modprobe null_blk nr_devices=0")
-    values = {"memory_backed": 1, "size": size, "discard": 1, "queue_mode": 2, "cache_size": 8,
-              "blocksize": 512, **more, "power": 1}
-    if os.path.exists(f"{CONFIG}/{name}"):
-        gone(name)
-    os.makedirs(f"{CONFIG}/{name}")
-    for key, value in values.items():
-        run(f"echo {value} > {CONFIG}/{name}/{key}")
-    return f"/dev/{name}"
-
-
-def gone(name):
-    run(f"echo 0 > {CONFIG}/{name}/power", ok=False)
-    run(f"rmdir {CONFIG}/{name}", ok=False)
-
-
-def disks(name):
-    return re.findall(r"xvd\w+", guest(name, "ls /dev /sys/block", ok=False))
-
-
-def attach(name, target, vdev="xvda", access="w"):
-    run(f"xl block-attach {name} format=raw,vdev={vdev},access={access},target={target}")
-    wait_for(f"{vdev} is there", lambda: status(f"guest {name} test -b /dev/{vdev}") == 0)
-
-
-def detach(name, vdev="xvda", ok=True):
-    began = time.time()
-    output = run(f"xl block-detach {name} {vdev}", ok=ok)
-    ended = time.time() - began
-    if ok:
-        wait_for(f"{vdev} is gone", lambda: vdev not in disks(name))
-        print(f"# {vdev}: xl {ended:.1f} s, gone after {time.time() - began:.1f} s", flush=True)
-    return output
-
-
-def load(name, options=""):
-    guest(name, f"insmod {MODULES}/xpv-blkfront.ko {options}")
-
-
-def counters(name):
-    text = guest(name, "[ -d /sys/kernel/debug/xpv-blkfront ] || mount -t debugfs none /sys/kernel/debug;"
-                 " cat /sys/kernel/debug/xpv-blkfront/*/counters")
-    return {line.split()[0]: int(line.split()[1]) for line in text.splitlines()}
-
-
-def fio(device, what, runtime=0, size="32m"):
-    return (f"exec fio --name=v --filename={device} --direct=1 --ioengine=libaio --size={size} "
-            f"--verify=crc32c --verify_fatal=1 --verify_backlog=64 --randrepeat=0 "
-            f"{f'--time_based --runtime={runtime} ' if runtime else ''}{what} 2>&1")
-
-
-class Verified:
-    """fio with verify in the guest for as long as the block runs; it must not notice."""
-
-    def __init__(self, name, device="/dev/xvda"):
-        self.name = name
-        self.command = fio(device, "--rw=randwrite --bsrange=512-256k --bs_unaligned=0 "
-                           "--iodepth=16 --fsync=50", runtime=600)
-
-    def __enter__(self):
-        self.process = guest_start(self.name, self.command.replace("exec ", "", 1) +
-                                   "; echo ended $?")
-        wait_for("fio runs", lambda: counters(self.name)["requests"] > 200, 120)
-        return self
-
-    def __exit__(self, kind, *_):
-        guest(self.name, "killall -INT fio", ok=False)
-        output = self.process.communicate(timeout=300)[0]
-        if kind is None:
-            check("verify:" not in output and "error=" not in output.replace("error=0", "") and
-                  re.search(r"err= 0", output), f"fio: {output[-3000:]}")
-
-
-def whole(name, device="/dev/xvda", size="24m"):
-    """Every kind of request, verified. Direct grants are slow under emulation."""
-    for what in ("--rw=randwrite --bs=4k --iodepth=32",
-                 "--rw=randwrite --bsrange=512-1m --iodepth=8 --fsync=20",
-                 "--rw=write --bs=1m --iodepth=4",
-                 "--rw=randrw --bsrange=512-64k --iodepth=16",
-                 "--rw=randwrite --bs=4k --iodepth=64 --iodepth_batch_submit=16 "
-                 "--iodepth_batch_complete_min=8"):
-        output = guest(name, fio(device, what, size=size), timeout=600)
-        check("err= 0" in output, output[-2000:])
-    # 512 bytes off a page, and not through the page cache.
-    guest(name, f"dd if=/dev/urandom of=/tmp/s bs=512 count=4001 status=none; "
-          f"dd if=/tmp/s of={device} bs=512 seek=7 oflag=direct status=none; sync; "
-          f"dd if={device} bs=512 skip=7 count=4001 iflag=direct status=none | cmp - /tmp/s; "
-          "rm /tmp/s")
+import block_fs
+from blockdev import (Verified, attach, counters, detach, disks, fio, gone, load, medium, whole)
+from labtest import (Report, check, domid, event_channels, finish, guest, guest_start, guests,
+                     memory_leaks, run, status, wait_for, xen_grants)
 
 
 def data(name):
@@ -168,6 +73,25 @@ def comes_and_goes(name):
             detach(name)
     check(xen_grants().get(domid(name)) == grants and event_channels(domid(name)) == channels,
           f"grants {grants} before, {xen_grants()} after")
+    guest(name, "rmmod xpv-blkfront")
+
+
+def under_io(name):
+    """Disks come and go while another one works; and one that works goes at its end."""
+    first, second = medium("r0"), medium("r1")
+    load(name)
+    attach(name, first)
+    with Verified(name):
+        for turn in range(6):
+            attach(name, second, "xvdb")
+            holder = guest_start(name, fio("/dev/xvdb", "--rw=randwrite --bsrange=512-64k "
+                                           "--bs_unaligned=0 --iodepth=8", runtime=4))
+            wait_for("xvdb works", lambda: int(guest(name, "cat /sys/block/xvdb/stat").split()[4]) > 20)
+            detach(name, "xvdb")
+            output = finish(holder)
+            check("err= 0" in output and "error=" not in output.replace("error=0", ""), output)
+    detach(name)
+    gone("r1")
     guest(name, "rmmod xpv-blkfront")
 
 
@@ -233,8 +157,8 @@ def kinds(name):
 
 
 def suspends(name):
-    """Saved and going on, saved and restored, under fio with verify. Not among the others:
-    Xen needs memory for it."""
+    """Saved and going on, saved and restored, under fio with verify. Xen needs memory for
+    it."""
     device = medium("r0")
     load(name)
     attach(name, device)
@@ -258,15 +182,59 @@ def suspends(name):
     guest(name, "rmmod xpv-blkfront")
 
 
-NEEDS_MEMORY = {"suspends": suspends}
-TESTS = {test.__name__: test for test in (data, discards, kinds, comes_and_goes, resizes, restarts)}
+def leaks(name):
+    """For the debug kernel, after the others."""
+    memory_leaks(lambda command: guest(name, command))
+
+
+# What `lab run --disk` makes, as its options say: kind, sector, read-only, backend.
+# Few, since libxl gives the hotplug scripts of all of them 40 s together.
+GIVEN = ("power", "file,ro", "file,sector=4096", "null,size=4096", "ram,backend=qdisk,size=33")
+
+
+def given(name):
+    """The disks of the run, there since the guest's boot. For a run with GIVEN."""
+    disks_ = os.environ["LAB_DISKS"].split()
+    check(len(disks_) == len(GIVEN), f"{disks_}")
+    for disk, options in zip(disks_, GIVEN):
+        sysfs = {what: guest(name, f"cat /sys/block/{disk}/{what}").strip() for what in
+                 ("size", "ro", "queue/logical_block_size", "queue/write_cache", "device/modalias")}
+        kind, size = options.split(",")[0], re.search(r"size=(\d+)", options)
+        wanted = {"size": str((int(size[1]) if size else 64) * 2048), "ro": str(int(",ro" in options)),
+                  "queue/logical_block_size": "4096" if "sector=4096" in options else "512",
+                  "device/modalias": "xen:vbd",
+                  # Without a cache nothing is flushed; qemu always says that it can.
+                  "queue/write_cache": "write through" if (kind == "null" or ",ro" in options) and
+                  "qdisk" not in options else "write back"}
+        check(sysfs == wanted, f"{disk} {options}: {sysfs}, not {wanted}")
+        backend = run(f"xenstore-ls -f /local/domain/0/backend | grep /{domid(name)}/ | "
+                      f"grep '/dev = \"{disk}\"'")
+        check(("/qdisk/" if "qdisk" in options else "/vbd/") in backend, backend)
+        if "ro" in options.split(","):
+            check(status(f"guest {name} dd if=/dev/zero of=/dev/{disk} bs=4k count=1") != 0, "written")
+        elif kind != "null":
+            output = guest(name, fio(f"/dev/{disk}", "--rw=randwrite --bsrange=4k-256k --iodepth=8 "
+                                     "--fsync=20", size="16m"), timeout=600)
+            check("err= 0" in output, output)
+            medium_ = f"/dev/lab/{name}-{disk}"
+            run("echo 3 > /proc/sys/vm/drop_caches")
+            theirs = run(f"dd if={medium_} bs=1M count=16 status=none | sha256sum")
+            check(guest(name, f"dd if=/dev/{disk} bs=1M count=16 iflag=direct status=none | "
+                        "sha256sum") == theirs, f"{disk} {options}: dom0 sees other data")
+        print(f"# {disk} {options}: ok", flush=True)
+
+
+SPECIAL = {"suspends": suspends, "given": given, "leaks": leaks,
+           **block_fs.TESTS}
+TESTS = {test.__name__: test for test in (data, discards, kinds, comes_and_goes, under_io, resizes,
+                                             restarts)}
 
 
 def main():
     report = Report()
     name = guests()[0]
     for test in sys.argv[1:] or TESTS:
-        report.test(test, {**TESTS, **NEEDS_MEMORY}[test], name)
+        report.test(test, {**TESTS, **SPECIAL}[test], name)
         if report.failed:
             print("# " + "\n# ".join(guest(name, "dmesg | tail -40; cat /sys/kernel/debug/"
                                             "xpv-blkfront/*/*", ok=False).splitlines()), flush=True)

@@ -24,8 +24,9 @@ null_blk tun veth dummy macvlan 8021q pktgen netconsole tcp_bbr kunit
 sch_fq sch_fq_codel sch_netem sch_tbf sch_ingress sch_htb cls_bpf act_bpf act_mirred cls_matchall
 """.split()
 DOM0_FIRST = ["crc32c_generic", "virtio_pci", "virtio_blk", "ext4"]  # until dom0 has its root
+FILE_SYSTEMS = ["crc32c_generic", "ext4", "xfs", "btrfs"]  # in guests that have a disk
 DOM0 = ["virtio_console", "9p", "9pnet_virtio", "xen_blkback", "xen_netback", "bridge", "loop"]
-MODULES = COMMON + DOM0_FIRST + DOM0
+MODULES = COMMON + DOM0_FIRST + FILE_SYSTEMS + DOM0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
+import disks
 from common import KERNELS, usage_error
 
 STATUSES = """
@@ -24,6 +25,9 @@ in dom0, for SCRIPT:
   guest-wait gK [S]     until its agent answers
   /etc/xen/gK.cfg       for xl create; $LAB_GUESTS holds the names
   /lib/modules/xpv/     our modules, in guests too; modprobe finds them by name
+  /dev/lab/gK-xvda      the medium of a --disk; those of null_blk (ram, null, power) are
+                        /sys/kernel/config/nullb/gK-xvda, whose power file cuts a power
+                        disk off by 0 and then 1; $LAB_DISKS holds the disks of a guest
   /share                --share's folder; in guests, lab-ifup eth0 gives the addresses back
   dom0 is 10.77.0.1 and fd77::1 on xenbr0, guest K 10.77.0.(K+1) and fd77::(K+1) on eth0
 """
@@ -43,6 +47,7 @@ class Guest:
     type: str
     kernel: str
     netfront: str
+    blkfront: str
     vcpus: int
     memory: int
     cmdline: str = ""
@@ -55,6 +60,7 @@ class Plan:
     dom0_kernel: str
     netback: str
     guests: list
+    disks: list
     vif: str
     params: list
     timeout: int
@@ -136,10 +142,15 @@ def host_options(verb):
         type=number("memory"))
     choice("--netfront", ("xpv", "linux"), "in guests: xpv|linux (xpv)", metavar="D", default="xpv")
     choice("--netback", ("xpv", "linux"), "in dom0: xpv|linux (xpv)", metavar="D", default="xpv")
+    choice("--blkfront", ("xpv", "linux"), "in guests with disks: xpv|linux (xpv)", metavar="D",
+           default="xpv")
+    add("--disk", "of each guest, xvda and on: KIND[,size=MB][,sector=512|4096][,ro]"
+        "[,backend=blkback|qdisk][,count=N]; KIND is file, ram, null (no medium) or power (ram with "
+        "a cache, can be cut off)", metavar="DISK", type=disks.parse, action="append", default=[])
     add("--icount", "counted instructions in one thread, the same at every run", action="store_true")
     choice("--thread", ("single", "multi"), "of the emulator, for all processors or each: single|multi "
            "(single; with multi a kernel now and then dies of an int3)", metavar="T", default="single")
-    add("--guest-spec", "one guest that differs: type=,kernel=,netfront=,vcpus=,memory=",
+    add("--guest-spec", "one guest that differs: type=,kernel=,netfront=,blkfront=,vcpus=,memory=",
         metavar="SPEC", action="append", default=[])
     add("--vif", "appended to xl's vif entry (rate=..., mtu=..., script=...)", metavar="EXTRA",
         action="append", default=[])
@@ -165,7 +176,7 @@ def host_options(verb):
 
 SPEC = {
     "type": ("pv", "pvh"), "kernel": KERNELS, "netfront": ("xpv", "linux"),
-    "vcpus": number("vcpus"), "memory": number("memory"),
+    "blkfront": ("xpv", "linux"), "vcpus": number("vcpus"), "memory": number("memory"),
 }
 
 
@@ -204,10 +215,18 @@ def guests_of(args):
         kernel = own.get("kernel", args.guest_kernel or args.kernel)
         guests.append(Guest(
             name=f"g{index + 1}", number=index + 1, type=own.get("type", args.guest), kernel=kernel,
-            netfront=own.get("netfront", args.netfront), vcpus=own.get("vcpus", args.vcpus),
+            netfront=own.get("netfront", args.netfront),
+            blkfront=own.get("blkfront", args.blkfront), vcpus=own.get("vcpus", args.vcpus),
             memory=own.get("memory", args.memory or (512 if kernel == "debug" else 256)),
             cmdline=args.guest_cmdline))
     return guests
+
+
+def all_disks(lists):
+    try:
+        return disks.flat(lists)
+    except argparse.ArgumentTypeError as error:
+        raise usage_error(f"argument --disk: {error}") from error
 
 
 def check_folder(name, path, make=False):
@@ -239,7 +258,7 @@ def parse(arguments):
     one = args.icount or any(guest.type == "pvh" for guest in guests)
     plan = Plan(
         command=args.command, dom0_kernel=dom0_kernel, netback=args.netback,
-        guests=guests, vif=",".join(args.vif), params=args.param, timeout=args.timeout,
+        guests=guests, disks=all_disks(args.disk), vif=",".join(args.vif), params=args.param, timeout=args.timeout,
         log=args.log, share=check_folder("--share", args.share),
         modules=check_folder("--modules", args.modules), icount=args.icount,
         thread=args.thread, cpus=args.cpus or (1 if one else 2),

@@ -19,7 +19,9 @@ DEBUG = ("linux-source-6.1", "make", "flex", "bison", "bc", "libelf-dev", "libss
 # In dom0. Guests get a few of their files (see root.py).
 DOM0 = ("xen-utils-4.17", "xenstore-utils", "bridge-utils", "iproute2", "ethtool", "iperf3",
         "iputils-ping", "fio", "tcpdump", "netcat-openbsd", "socat", "kmod", "python3",
-        "busybox-static", "procps", "util-linux", "mount", "hostname")
+        "busybox-static", "procps", "util-linux", "mount", "hostname",
+        "qemu-system-xen",  # serves what is not blkback's: --disk ...,backend=qdisk
+        "e2fsprogs", "xfsprogs", "btrfs-progs")
 XEN = "xen-hypervisor-4.17-amd64"
 META = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
 

@@ -13,6 +13,7 @@ import shutil
 
 import channel
 import cpio
+import disks
 import kernels
 from common import HERE, TOP, LabError, output, write
 
@@ -38,6 +39,8 @@ def our_modules(plan, kernel):
 def check_modules(plan):
     """One line for each of our modules that the run would load and that is not built."""
     wanted = [(guest.kernel, FRONTENDS[guest.netfront]) for guest in plan.guests]
+    wanted += [(guest.kernel, disks.FRONTENDS[guest.blkfront])
+               for guest in plan.guests if plan.disks]
     wanted.append((plan.dom0_kernel, BACKENDS[plan.netback]))
     lines = []
     for kernel, module in sorted(set(wanted)):
@@ -82,7 +85,7 @@ def link_or_copy(source, target):
 
 def modules_tree(plan, kernel, work, purpose):
     """A folder with lib/modules in it, ready to use; purpose is dom0, first or guest."""
-    names = {"dom0": kernels.MODULES, "first": kernels.DOM0_FIRST, "guest": kernels.COMMON}[purpose]
+    names = {"dom0": kernels.MODULES, "first": kernels.DOM0_FIRST, "guest": kernels.COMMON + (kernels.FILE_SYSTEMS if plan.disks else [])}[purpose]
     tree = os.path.join(work, f"modules-{purpose}-{kernel.name}")
     if not os.path.isdir(tree):
         stage_modules(plan, kernel, names, os.path.join(tree, "lib/modules"))
@@ -96,7 +99,7 @@ def guest_initrd(plan, kernel, root, work, into):
         archive.file("init", os.path.join(HERE, "guest/init"))
         for name in ("agent", "lab-send"):
             archive.file(f"usr/sbin/{name}", os.path.join(channel.programs(), name))
-        for name in ("lab-net-start", "lab-hotplug", "lab-ifup"):
+        for name in ("lab-net-start", "lab-hotplug", "lab-ifup", "lab-disk-start"):
             archive.file(f"usr/sbin/{name}", os.path.join(HERE, "guest", name))
         archive.tree(os.path.join(modules_tree(plan, kernel, work, "guest"), "lib"), "usr/lib")
         archive.data("etc/modprobe.d/lab.conf", modprobe_conf(plan).encode())
@@ -126,8 +129,10 @@ def guest_config(plan, guest):
     vif = f"bridge=xenbr0,mac=00:16:3e:77:00:{guest.number:02x}" + (f",{plan.vif}" if plan.vif else "")
     # A PVH guest has no PCI; looking for it costs emulated port accesses.
     pci = " pci=off" if guest.type == "pvh" else ""
+    blk = (f" lab.blkfront={disks.FRONTENDS[guest.blkfront]} "
+           f"lab.disks={','.join(name for name, _ in disks.named(plan.disks))}" if plan.disks else "")
     extra = (f"{CMDLINE}{pci} rdinit=/init lab.name={guest.name} lab.number={guest.number} "
-             f"lab.frontend={FRONTENDS[guest.netfront]} {guest.cmdline}").strip()
+             f"lab.frontend={FRONTENDS[guest.netfront]}{blk} {guest.cmdline}").strip()
     return "\n".join((
         f'name = "{guest.name}"', f'type = "{guest.type}"',
         f'kernel = "/lab/boot/{guest.kernel}/vmlinuz"', f'ramdisk = "/lab/boot/{guest.kernel}/initrd"',
@@ -136,6 +141,7 @@ def guest_config(plan, guest):
         # at the clock in a PV guest, which no real host does.
         'tsc_mode = "native"',
         f"maxmem = {guest.memory}", f'vif = ["{vif}"]',
+        *([f"disk = {disks.config(guest.name, plan.disks)!r}"] if plan.disks else ()),
         'on_poweroff = "destroy"', 'on_reboot = "restart"', 'on_crash = "destroy"', ""))
 
 
@@ -144,7 +150,7 @@ def run_disk(plan, dom0, guest_kernels, root, work):
     lab = os.path.join(work, "lab")
     for name in ("bin", "script", "xen", "dom0"):
         os.makedirs(os.path.join(lab, name))
-    for name in ("init", "link"):
+    for name in ("init", "link", "disks"):
         shutil.copy(os.path.join(HERE, "dom0", name), os.path.join(lab, "dom0", name))
     for name in ("guest", "guestd"):
         shutil.copy(os.path.join(channel.programs(), name), os.path.join(lab, "bin", name))
@@ -156,6 +162,7 @@ def run_disk(plan, dom0, guest_kernels, root, work):
         os.chmod(os.path.join(lab, "script", script), 0o755)
     for guest in plan.guests:
         write(os.path.join(lab, "xen", f"{guest.name}.cfg"), guest_config(plan, guest))
+    write(os.path.join(lab, "disks"), disks.table([guest.name for guest in plan.guests], plan.disks))
     for kernel in guest_kernels:
         folder = os.path.join(lab, "boot", kernel.name)
         os.makedirs(folder)
@@ -167,7 +174,7 @@ def run_disk(plan, dom0, guest_kernels, root, work):
     write(os.path.join(lab, "run.env"), f"LAB_SHELL={'' if script else 1}\nLAB_SHARE={1 if plan.share else ''}\n")
     write(os.path.join(lab, "run.json"), json.dumps({
         "guests": [guest.name for guest in plan.guests], "netback": BACKENDS[plan.netback],
-        "script": script,
+        "disks": [name for name, _ in disks.named(plan.disks)], "script": script,
         "arguments": plan.arguments, "share": bool(plan.share), "log": bool(plan.log)}))
     image = os.path.join(work, "run.img")
     size = sum(os.lstat(os.path.join(base, name)).st_size // 4096 + 1
