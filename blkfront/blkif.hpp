@@ -2,6 +2,7 @@
 // The block protocol's wire types and limits: xen/io/blkif.h.
 #pragma once
 
+#include "core/ids.hpp"
 #include "core/result.hpp"
 #include "core/ring.hpp"
 #include "core/xen.hpp"
@@ -37,6 +38,8 @@ static_assert(__builtin_offsetof(WireResponse, operation) == 8);
 static_assert(__builtin_offsetof(WireResponse, status) == 10);
 static_assert(RingTypes<blkif_sring>::slots(page_size) == 32);
 static_assert(RingTypes<blkif_sring>::slots(page_size << 4) == max_slots);
+
+using SlotIds = IdPool<max_slots>;
 
 // What we send with a request and want back. A backend that is started over an old ring
 // takes answers for requests: their lowest byte, where an operation would be, is none, and

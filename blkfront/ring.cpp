@@ -111,7 +111,7 @@ bool Ring::reap(RequestList& over) noexcept {
         return broken("more answers than requests in flight", ring_->in_flight());
     for (uint32_t i = 0; i < pending.value(); ++i) {
         const RingIndex index = ring_->response_index();
-        if (!answer(ring_->take(), index, over).ok())
+        if (!answer(Untrusted<WireResponse>{ring_->take()}, index, over).ok())
             break;
     }
     return pending.value() != 0;
@@ -123,27 +123,37 @@ bool Ring::broken(const char* what, uint32_t value) noexcept {
     return false;
 }
 
-Result<void> Ring::answer(const WireResponse& response, RingIndex index,
+// Which of our requests an answer's id means.
+Result<SlotIds::Taken> Ring::asked(uint64_t wire_id) const noexcept {
+    WireId id;
+    XPV_TRY_SET(id, WireId::of(wire_id));
+    return ids_.find(id.index, id.life);
+}
+
+Result<void> Ring::answer(const Untrusted<WireResponse>& response, RingIndex index,
                           RequestList& over) noexcept {
-    const Result<WireId> read = WireId::of(response.id);
-    const WireId id = read.ok() ? read.value() : WireId{max_slots, 0};
-    if (!ids_.is_taken(id.index) || ids_.generation(id.index) != id.life) {
-        broken("an answer to no request, id", static_cast<uint32_t>(response.id));
+    const Untrusted<uint64_t> id = response.part(&WireResponse::id);
+    const Result<SlotIds::Taken> slot =
+        id.checked([this](uint64_t wire_id) noexcept { return asked(wire_id); });
+    if (!slot.ok()) {
+        broken("an answer to no request, id", static_cast<uint32_t>(id.raw()));
+        return slot.error();
+    }
+    const Shadow& shadow = shadows_[slot.value().number()];
+    const Untrusted<uint8_t> operation = response.part(&WireResponse::operation);
+    if (!operation.is(shadow.op)) {
+        broken("an answer to another operation", operation.raw());
         return Error::Protocol;
     }
-    const Shadow& shadow = shadows_[id.index];
-    if (response.operation != shadow.op) {
-        broken("an answer to another operation", response.operation);
-        return Error::Protocol;
-    }
-    (void)ids_.give(id.index);
+    ids_.give(slot.value());
     // A request that no answer lies over yet, and which is not to run again in the hands of
     // a backend that starts over. What lies there later has the same byte.
     if (static_cast<int32_t>(shadow.at - index) > 0)
         ring_->scrub(shadow.at, no_op);
     Request& request = *shadow.request;
-    if (response.status != BLKIF_RSP_OKAY) [[unlikely]]
-        judge(request, shadow.op, response.status);
+    const int16_t status = response.part(&WireResponse::status).raw(); // judge() knows them all
+    if (status != BLKIF_RSP_OKAY) [[unlikely]]
+        judge(request, shadow.op, status);
     if (--request.slots == 0 && request.issued == request.grants)
         over.push(request);
     return {};

@@ -11,8 +11,8 @@
 #include "blkfront/plan.hpp"
 #include "blkfront/pool.hpp"
 #include "core/evtchn.hpp"
-#include "core/ids.hpp"
 #include "core/ring_page.hpp"
+#include "core/untrusted.hpp"
 
 namespace xpv::blkfront {
 
@@ -80,7 +80,9 @@ private:
 
     bool arm(bool found) noexcept;
     bool reap(RequestList& over) noexcept;
-    Result<void> answer(const WireResponse& response, RingIndex index, RequestList& over) noexcept;
+    Result<SlotIds::Taken> asked(uint64_t wire_id) const noexcept;
+    Result<void> answer(const Untrusted<WireResponse>& response, RingIndex index,
+                        RequestList& over) noexcept;
     void judge(Request& request, uint8_t op, int16_t status) noexcept;
     bool broken(const char* what, uint32_t value) noexcept;
     // With the lock, and when it is dropped: requests that are over. close() waits for it.
@@ -105,7 +107,7 @@ private:
     RequestList ready_;
     RequestList waiting_;
     RequestList held_; // answered, but the backend keeps their pages
-    IdPool<max_slots> ids_;
+    SlotIds ids_;
     Shadow shadows_[max_slots] = {};
     EventChannel channel_;
 };

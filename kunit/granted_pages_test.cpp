@@ -205,6 +205,7 @@ TEST(granted_pages_slot_lives) {
     CHECK(slot.end());
     CHECK(!slot.refers());
     CHECK(slot.page() == own);
+    CHECK(slot.end()); // it did
     CHECK_EQ(world.grants.state(ref), State::Free);
     CHECK(slot.refer()); // once more, the same page
     slot.grant(peer, slot.page(), Access::ReadWrite);
@@ -238,8 +239,8 @@ TEST(granted_pages_slot_is_deferred) {
 TEST(granted_pages_slots_end_together) {
     constexpr uint32_t most = 130;
     for (uint32_t n : each(0u, 1u, 64u, 65u, most))
-        for (uint32_t held : each(0u, 1u, 2u)) {
-            if (held > n)
+        for (uint32_t held : each(0u, 1u, 2u, 3u)) { // 1: the last one, 2: the first
+            if (n < 2 && held != 0)
                 continue;
             World world;
             GrantSlot slots[most];
@@ -249,9 +250,9 @@ TEST(granted_pages_slots_end_together) {
                 fresh[i] = page();
                 slots[i].grant(peer, fresh[i], Access::ReadWrite);
             }
-            if (held >= 1)
+            if ((held & 1) != 0)
                 world.grants.hold(slots[n - 1].ref());
-            if (held == 2)
+            if ((held & 2) != 0)
                 world.grants.hold(slots[0].ref());
             const bool all =
                 GrantSlot::end_all(n == 0 ? nullptr : slots, [&](const GrantSlot& slot) noexcept {
@@ -260,9 +261,9 @@ TEST(granted_pages_slots_end_together) {
                 });
             CHECK_EQ(all, held == 0);
             CHECK_EQ(world.account.calls(Call::End), (n + 63) / 64);
-            CHECK_EQ(world.grants.loud, held);
+            CHECK_EQ(world.grants.loud, (held & 1) + held / 2);
             for (uint32_t i = 0; i < n; ++i) {
-                const bool stays = (held >= 1 && i == n - 1) || (held == 2 && i == 0);
+                const bool stays = ((held & 1) != 0 && i == n - 1) || ((held & 2) != 0 && i == 0);
                 CHECK_EQ(slots[i].granted(), stays);
                 CHECK(slots[i].refers());
                 CHECK(slots[i].page() == (stays ? fresh[i] : nullptr));

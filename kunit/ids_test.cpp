@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "core/ids.hpp"
+#include "core/untrusted.hpp"
 #include "kunit/check.hpp"
 #include "kunit/each.hpp"
 
@@ -85,6 +86,42 @@ TEST(ids_generation_tells_lives_apart) {
         if (const uint32_t again = pool.take(); again == id)
             CHECK(pool.generation(id) != first && pool.generation(id) != second);
     CHECK_EQ(pool.in_use(), size);
+}
+
+// Found while it is out, in that life, and given back by what was found.
+TEST(ids_a_peer_sends_back) {
+    Pool pool;
+    const uint32_t id = pool.take();
+    const uint32_t life = pool.generation(id);
+    CHECK_EQ(pool.find(id, life + 1).error(), Error::Protocol);
+    CHECK_EQ(pool.find(id, life - 1).error(), Error::Protocol);
+    CHECK(!pool.find(size, life).ok());
+    CHECK(!pool.find(Pool::none, life).ok());
+    const Result<Pool::Taken> found = pool.find(id, life);
+    CHECK(found.ok());
+    CHECK_EQ(found.value().number(), id);
+    pool.give(found.value());
+    CHECK_EQ(pool.available(), size);
+    CHECK(!pool.find(id, life).ok());
+    CHECK(!pool.find(id, pool.generation(id)).ok()); // nobody has it
+    CHECK_EQ(pool.take(), id);
+    CHECK(!pool.find(id, life).ok()); // the former life's
+}
+
+TEST(ids_untrusted_until_checked) {
+    struct Answer {
+        uint64_t id;
+        int16_t status;
+    };
+    const Untrusted<Answer> answer{Answer{size + 1, -1}};
+    const auto below = [](uint64_t id) noexcept {
+        return id < size ? Result<uint64_t>{id} : Result<uint64_t>{Error::Range};
+    };
+    CHECK_EQ(answer.part(&Answer::id).checked(below).error(), Error::Range);
+    CHECK(answer.part(&Answer::status).is(-1));
+    CHECK(!answer.part(&Answer::status).is(1));
+    CHECK_EQ(answer.part(&Answer::id).raw(), size + 1);
+    CHECK_EQ(Untrusted<uint64_t>{size - 1}.checked(below).value_or(0), size - 1);
 }
 
 TEST(ids_survive_any_order) {
