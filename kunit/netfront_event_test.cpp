@@ -161,7 +161,7 @@ TEST(netfront_event_shared_channel) {
         CHECK_EQ(vif.os.held.outstanding(), 0u);
         CHECK_EQ(vif.world.events.owed(), 0u);
     }
-    CHECK(vif.counters().rx_irqs >= 50);
+    CHECK(vif.counters().rx_events >= 50);
     CHECK_EQ(vif.counters().rx_spurious, 0u);
 }
 

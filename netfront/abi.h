@@ -46,29 +46,48 @@ struct xpv_netfront_features {
 };
 
 /*
- * A queue's counters, over all connections; the transmitter writes the first
- * half, the poller the second (drops of the shim included), anybody reads.
+ * A queue's counters, over all connections: the names that ethtool -S shows. The
+ * transmitter writes the first list, the poller the second (drops of the shim included),
+ * anybody reads.
  */
-struct xpv_netfront_counters {
-	uint64_t tx_packets, tx_bytes, tx_slots;
-	uint64_t tx_notifies, tx_irqs, tx_spurious;
-	uint64_t tx_stops;   /* times that the ring was full */
-	uint64_t tx_limits;  /* packets that brought somebody to a limit */
-	uint64_t tx_overdue; /* packets handed back though not answered in a second */
-	uint64_t tx_drops;   /* no buffer, or no packet for this backend */
-	uint64_t tx_errors;  /* slots that the backend answered with an error */
-	uint64_t tx_buffers; /* granted so far; they are kept while connected */
+#define XPV_NETFRONT_TX_COUNTERS(X)                                             \
+	X(tx_packets)                                                           \
+	X(tx_bytes)                                                             \
+	X(tx_slots)                                                             \
+	X(tx_notifies)                                                          \
+	X(tx_events)                                                            \
+	X(tx_spurious)                                                          \
+	X(tx_stops)   /* times that the ring was full */                        \
+	X(tx_limits)  /* packets that brought somebody to a limit */            \
+	X(tx_overdue) /* packets handed back though not answered in a second */ \
+	X(tx_drops)   /* no buffer, or no packet for this backend */            \
+	X(tx_errors)  /* slots that the backend answered with an error */       \
+	X(tx_buffers) /* granted so far; they are kept while connected */
+#define XPV_NETFRONT_RX_COUNTERS(X)                                          \
+	X(rx_packets)                                                        \
+	X(rx_bytes)                                                          \
+	X(rx_slots)                                                          \
+	X(rx_notifies)                                                       \
+	X(rx_events)                                                         \
+	X(rx_spurious)                                                       \
+	X(rx_copied)   /* packets copied; their pages stay granted */        \
+	X(rx_pages_up) /* pages that went up with a packet */                \
+	X(rx_errors)   /* packets malformed, or broken off by the backend */ \
+	X(rx_drops)    /* packets lost for want of memory */                 \
+	X(rx_refill_fails)                                                   \
+	X(rx_gso_fixups) /* GSO packets without csum_blank */                \
+	X(grants_made)                                                       \
+	X(grants_ended)                                                      \
+	X(grants_deferred)
 
-	uint64_t rx_packets __attribute__((aligned(64)));
-	uint64_t rx_bytes, rx_slots;
-	uint64_t rx_notifies, rx_irqs, rx_spurious;
-	uint64_t rx_copied;  /* packets copied; their pages stay granted */
-	uint64_t rx_flipped; /* pages that went up with a packet */
-	uint64_t rx_errors;  /* packets malformed, or broken off by the backend */
-	uint64_t rx_drops;   /* packets lost for want of memory */
-	uint64_t rx_refill_fails;
-	uint64_t rx_csum_fixups; /* GSO packets without csum_blank */
-	uint64_t grants_made, grants_ended, grants_deferred;
+struct xpv_netfront_counters {
+#define X(name) uint64_t name;
+	XPV_NETFRONT_TX_COUNTERS(X)
+	/* On cache lines of their own. */
+	struct {
+		XPV_NETFRONT_RX_COUNTERS(X)
+	} __attribute__((aligned(64)));
+#undef X
 };
 
 /* ---- downcalls: device; process context, serialised by the caller ------- */

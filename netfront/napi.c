@@ -137,7 +137,7 @@ static int set_offload(struct netfront_queue *queue, struct sk_buff *skb,
 			recalculate = true;
 			xpv_netfront_queue_counters(queue->nf->core,
 						    queue->index)
-				->rx_csum_fixups++;
+				->rx_gso_fixups++;
 		}
 	}
 	if (offload->csum == XPV_CSUM_BLANK || recalculate) {
