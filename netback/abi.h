@@ -11,6 +11,7 @@
 
 #include "core/kapi.h"
 #include "net/packet.h"
+#include "net/settings.h"
 
 XPV_BEGIN_DECLS
 
@@ -28,20 +29,8 @@ struct xpv_vif_queue;	  /* C: the pollers of one queue */
 
 /* What this end may offer; module parameters. */
 struct xpv_netback_settings {
-	uint32_t max_queues; /* 1..XPV_NET_MAX_QUEUES */
-	bool sg;
-	bool gso; /* needs sg */
-	bool csum;
-	bool split; /* event channels */
-	bool map;   /* connections can map guest-TX packets */
-};
-
-/* What both ends agreed on, for a connection's lifetime. */
-struct xpv_netback_features {
-	bool sg;
-	bool gso_v4, gso_v6;
-	bool csum_v4, csum_v6;
-	bool rx_notify; /* the frontend signals new guest-RX buffers */
+	struct xpv_net_settings net;
+	bool map; /* connections can map guest-TX packets */
 };
 
 /*
@@ -278,7 +267,7 @@ void xpv_netback_queue_view(const struct xpv_netback_queue *queue,
  * to xpv_netback_vif_carrier().
  */
 int xpv_netback_vif_attach(struct xpv_vif *vif,
-			   const struct xpv_netback_features *features,
+			   const struct xpv_net_features *features,
 			   uint32_t count,
 			   struct xpv_netback_queue *const *queues,
 			   struct xpv_netback_map *const *maps,

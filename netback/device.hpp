@@ -31,10 +31,9 @@ private:
 
     // connect.cpp
     xpv::Result<void> advertise() const noexcept;
-    xpv::Result<xpv_netback_features> negotiate() const noexcept;
     xpv::Result<void> connect() noexcept;
-    xpv::Result<void> make_queue(uint32_t index, uint32_t count,
-                                 const xpv_netback_features& features, bool map) noexcept;
+    xpv::Result<void> make_queue(uint32_t index, uint32_t count, const xpv_net_features& features,
+                                 bool map) noexcept;
     void warn_of_rate() const noexcept;
     void disconnect() noexcept;
 

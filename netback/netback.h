@@ -82,7 +82,7 @@ struct xpv_vif {
 	u32 counted;	 /* those that statistics add to the past: stats_lock */
 	bool attached;	 /* pollers run while the device is up */
 	bool polling;
-	struct xpv_netback_features features;
+	struct xpv_net_features features;
 	struct xpv_vif_queue *queues[XPV_NET_MAX_QUEUES];
 	/* Of the connections that are over; queues come and go in it under stats_lock. */
 	seqlock_t stats_lock;

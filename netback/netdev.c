@@ -135,7 +135,7 @@ static void queues_free(struct xpv_vif *vif, bool used)
 }
 
 int xpv_netback_vif_attach(struct xpv_vif *vif,
-			   const struct xpv_netback_features *features,
+			   const struct xpv_net_features *features,
 			   uint32_t count,
 			   struct xpv_netback_queue *const *queues,
 			   struct xpv_netback_map *const *maps,
@@ -245,7 +245,7 @@ static netdev_features_t vif_fix_features(struct net_device *dev,
 					  netdev_features_t features)
 {
 	const struct xpv_vif *vif = netdev_priv(dev);
-	const struct xpv_netback_features *f = &vif->features;
+	const struct xpv_net_features *f = &vif->features;
 
 	if (!f->sg)
 		features &= ~(NETIF_F_SG | NETIF_F_FRAGLIST);
@@ -292,7 +292,7 @@ struct xpv_vif *xpv_vif_create(struct xenbus_device *xen, unsigned int handle)
 	xpv_vif_settings(&settings);
 	snprintf(name, sizeof(name), "vif%u.%u", xen->otherend_id, handle);
 	dev = alloc_netdev_mq(sizeof(*vif), name, NET_NAME_UNKNOWN, ether_setup,
-			      settings.max_queues);
+			      settings.net.max_queues);
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
 	SET_NETDEV_DEV(dev, &xen->dev);
@@ -316,7 +316,7 @@ struct xpv_vif *xpv_vif_create(struct xenbus_device *xen, unsigned int handle)
 	seqlock_init(&vif->stats_lock);
 	INIT_DELAYED_WORK(&vif->look, xpv_vif_look);
 	/* Until a frontend says what it takes: scripts set the MTU before. */
-	vif->features.sg = settings.sg;
+	vif->features.sg = settings.net.sg;
 
 	netif_carrier_off(dev);
 	err = register_netdev(dev);

@@ -48,11 +48,10 @@ void xpv_vif_settings(struct xpv_netback_settings *settings)
 {
 	if (!max_queues)
 		max_queues = min(num_online_cpus(), 8U);
-	settings->max_queues = max_queues;
-	settings->sg = sg;
-	settings->csum = csum;
-	/* Segmentation works on packets of several slots without checksums. */
-	settings->gso = gso && sg && csum;
-	settings->split = split;
+	settings->net.max_queues = max_queues;
+	settings->net.sg = sg;
+	settings->net.gso = gso;
+	settings->net.csum = csum;
+	settings->net.split = split;
 	settings->map = READ_ONCE(xpv_tx_map_threshold) < 65536;
 }

@@ -11,6 +11,7 @@
 
 #include "core/kapi.h"
 #include "net/packet.h"
+#include "net/settings.h"
 
 XPV_BEGIN_DECLS
 
@@ -28,21 +29,9 @@ struct xpv_netfront_os;	   /* C: the net device and what belongs to it */
 
 /* What this end may use; module parameters. */
 struct xpv_netfront_settings {
-	uint32_t max_queues;   /* 1..XPV_NET_MAX_QUEUES */
+	struct xpv_net_settings net;
 	uint32_t rx_copybreak; /* bytes, 0..XPV_NETFRONT_MAX_COPYBREAK */
 	uint32_t handle;       /* of the vif; for interrupt names */
-	bool sg;
-	bool gso; /* needs sg */
-	bool csum;
-	bool split; /* event channels */
-};
-
-/* What both ends agreed on, for a connection's lifetime. */
-struct xpv_netfront_features {
-	bool sg;
-	bool gso_v4, gso_v6;
-	bool csum_v4, csum_v6; /* the backend takes packets without checksum */
-	bool split;
 };
 
 /*
@@ -120,14 +109,14 @@ enum xpv_netfront_event {
 int xpv_netfront_handle(struct xpv_netfront *device,
 			enum xpv_netfront_event event);
 
-/* Queues to ask for from the next connection on; 1..settings.max_queues. Whether
+/* Queues to ask for from the next connection on; 1..settings.net.max_queues. Whether
  * that is another number than before. Any context. */
 bool xpv_netfront_want_queues(struct xpv_netfront *device, uint32_t queues);
 /* Received packets of up to so many bytes are copied; any context. */
 uint32_t xpv_netfront_copybreak(const struct xpv_netfront *device);
 void xpv_netfront_set_copybreak(struct xpv_netfront *device, uint32_t bytes);
 
-/* Never NULL for index < settings.max_queues; lives as long as the device. */
+/* Never NULL for index < settings.net.max_queues; lives as long as the device. */
 struct xpv_netfront_counters *
 xpv_netfront_queue_counters(struct xpv_netfront *device, uint32_t index);
 
@@ -258,7 +247,7 @@ void xpv_netfront_os_tx_done(struct xpv_netfront_os *os, uint32_t index,
  * another than before; otherwise 0. 0 or -errno. */
 int xpv_netfront_os_start(struct xpv_netfront_os *os, uint32_t count,
 			  struct xpv_netfront_queue *const *queues,
-			  const struct xpv_netfront_features *features,
+			  const struct xpv_net_features *features,
 			  uint32_t mtu);
 /* In full service: carrier on, wake the queues, tell the neighbours. */
 void xpv_netfront_os_announce(struct xpv_netfront_os *os);

@@ -116,7 +116,7 @@ Result<void> Device::connect() noexcept {
     const Xenstore store{bus_};
     Offer offer;
     {
-        const Result<Offer> read = read_offer(store, settings_, atomic_load(&wanted_queues_));
+        const Result<Offer> read = read_offer(store, settings_.net, atomic_load(&wanted_queues_));
         if (!read.ok()) {
             if (read.error() == Error::Unsupported)
                 xpv_log(bus_, XPV_LOG_ERR, "the backend lacks feature-rx-copy, which is needed");
@@ -138,7 +138,7 @@ Result<void> Device::connect() noexcept {
     const uint32_t mtu = new_mtu();
     XPV_TRY(check(xpv_netfront_os_start(os_, queue_count_, handles, &features_, mtu)));
     mtu_applied(mtu);
-    return write_answer(store, settings_, offer, Span<const Address>{at, queue_count_});
+    return write_answer(store, settings_.net, offer, Span<const Address>{at, queue_count_});
 }
 
 // As many of count queues as there are references and channels for, one at least.

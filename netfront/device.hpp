@@ -54,7 +54,7 @@ private:
 class Device : NoCopy {
 public:
     Device(xpv_xenbus* bus, xpv_netfront_os* os, const xpv_netfront_settings& settings) noexcept
-        : bus_{bus}, os_{os}, settings_{settings}, wanted_queues_{settings.max_queues},
+        : bus_{bus}, os_{os}, settings_{settings}, wanted_queues_{settings.net.max_queues},
           copybreak_{settings.rx_copybreak} {}
 
     int handle(xpv_netfront_event event) noexcept;
@@ -68,7 +68,7 @@ public:
     xpv_netfront_os* os() const noexcept { return os_; }
     uint16_t peer() const noexcept { return xpv_xenbus_peer(bus_); }
     const xpv_netfront_settings& settings() const noexcept { return settings_; }
-    const xpv_netfront_features& features() const noexcept { return features_; }
+    const xpv_net_features& features() const noexcept { return features_; }
     xpv_netfront_counters& counters(uint32_t index) noexcept { return counters_[index]; }
     Queue* queue(uint32_t index) const noexcept {
         return index < queue_count_ ? queues_[index] : nullptr;
@@ -100,7 +100,7 @@ private:
     xpv_xenbus* const bus_;
     xpv_netfront_os* const os_;
     const xpv_netfront_settings settings_;
-    xpv_netfront_features features_{};
+    xpv_net_features features_{};
     uint32_t wanted_queues_;
     uint32_t copybreak_;
     uint32_t mtu_ = 0; // applied last, of the node

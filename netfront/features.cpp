@@ -64,49 +64,28 @@ Result<void> remove_leftovers(const Xenstore& store) noexcept {
 
 } // namespace
 
-Result<Offer> read_offer(const Xenstore& store, const xpv_netfront_settings& settings,
+Result<Offer> read_offer(const Xenstore& store, const xpv_net_settings& settings,
                          uint32_t wanted_queues) noexcept {
-    const auto offers = [&store](const char* name, bool absent = false) noexcept {
-        return store.flag(XPV_XS_PEER, name, absent);
-    };
-    if (!offers("feature-rx-copy"))
-        return Error::Unsupported;
-
     Offer offer;
+    XPV_TRY_SET(offer.features, net::read_features(store, Role::Front, settings));
     const Result<uint32_t> most =
         store.optional(XPV_XS_PEER, "multi-queue-max-queues", 1, ~uint32_t{0}, 0);
     if (most.ok() && most.value() > 0) {
         offer.multi_queue = true;
         offer.queues = min(most.value(), wanted_queues);
     }
-    xpv_netfront_features& has = offer.features;
-    has.split = settings.split && offers("feature-split-event-channels");
-    has.sg = settings.sg && offers("feature-sg");
-    has.csum_v4 = settings.csum && !offers("feature-no-csum-offload");
-    has.csum_v6 = settings.csum && offers("feature-ipv6-csum-offload");
-    // A GSO packet is several slots, and comes without checksums.
-    const bool gso = settings.gso && has.sg;
-    has.gso_v4 = gso && has.csum_v4 && offers("feature-gso-tcpv4");
-    has.gso_v6 = gso && has.csum_v6 && offers("feature-gso-tcpv6");
     return offer;
 }
 
-Result<void> write_answer(const Xenstore& store, const xpv_netfront_settings& settings,
+Result<void> write_answer(const Xenstore& store, const xpv_net_settings& settings,
                           const Offer& offer, Span<const Address> queues) noexcept {
-    const bool gso = settings.sg && settings.gso && settings.csum;
     return store.transact([&]() noexcept -> Result<void> {
         XPV_TRY(remove_leftovers(store));
         if (offer.multi_queue)
             XPV_TRY(store.write("multi-queue-num-queues", queues.size()));
         for (uint32_t i = 0; i < queues.size(); ++i)
             XPV_TRY(write_queue(store, queues.size() == 1, i, queues[i], offer.features.split));
-        XPV_TRY(store.write("request-rx-copy", 1));
-        XPV_TRY(store.write("feature-rx-notify", 1));
-        XPV_TRY(store.write("feature-sg", settings.sg));
-        XPV_TRY(store.write("feature-gso-tcpv4", gso));
-        XPV_TRY(store.write("feature-gso-tcpv6", gso));
-        XPV_TRY(store.write("feature-no-csum-offload", !settings.csum));
-        return store.write("feature-ipv6-csum-offload", settings.csum);
+        return net::write_features(store, Role::Front, settings);
     });
 }
 

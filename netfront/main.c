@@ -100,12 +100,14 @@ static int netfront_probe(struct xenbus_device *dev,
 			  const struct xenbus_device_id *id)
 {
 	struct xpv_netfront_settings settings = {
-		.max_queues = max_queues,
+		.net = {
+			.max_queues = max_queues,
+			.sg = sg,
+			.gso = gso,
+			.csum = csum,
+			.split = split,
+		},
 		.rx_copybreak = rx_copybreak,
-		.sg = sg,
-		.gso = gso,
-		.csum = csum,
-		.split = split,
 	};
 	struct xpv_netfront_os *nf;
 	struct net_device *netdev;
@@ -114,7 +116,7 @@ static int netfront_probe(struct xenbus_device *dev,
 
 	if (!handle || kstrtou32(handle + 1, 10, &settings.handle))
 		settings.handle = 0;
-	netdev = netfront_netdev_new(dev, max_queues, &settings);
+	netdev = netfront_netdev_new(dev, max_queues, &settings.net);
 	if (!netdev) {
 		xenbus_dev_fatal(dev, -ENOMEM, "creating the net device");
 		return -ENOMEM;

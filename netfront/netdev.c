@@ -277,7 +277,7 @@ static void peers_work(struct work_struct *work)
 }
 
 struct net_device *netfront_netdev_new(struct xenbus_device *dev, u32 max_queues,
-				       const struct xpv_netfront_settings *may)
+				       const struct xpv_net_settings *may)
 {
 	struct xpv_netfront_os *nf;
 	struct net_device *netdev;
@@ -371,7 +371,7 @@ static void set_mtu(struct xpv_netfront_os *nf, u32 mtu)
 
 int xpv_netfront_os_start(struct xpv_netfront_os *os, uint32_t count,
 			  struct xpv_netfront_queue *const *queues,
-			  const struct xpv_netfront_features *features,
+			  const struct xpv_net_features *features,
 			  uint32_t mtu)
 {
 	struct net_device *dev = os->netdev;
