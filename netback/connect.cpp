@@ -19,8 +19,8 @@ Result<void> xpv_netback::advertise() const noexcept {
 
 Result<void> xpv_netback::make_queue(uint32_t index, uint32_t count,
                                      const xpv_net_features& features, bool map) noexcept {
-    QueuePlace place;
-    XPV_TRY_SET(place, QueuePlace::read(store_, index, count));
+    net::QueuePlace place;
+    XPV_TRY_SET(place, net::QueuePlace::read(store_, index, count));
     void* memory = xpv_alloc(sizeof(xpv_netback_queue));
     if (memory == nullptr)
         return Error::NoMemory;
@@ -73,7 +73,7 @@ Result<void> xpv_netback::connect() noexcept {
     XPV_TRY(check(xpv_netback_vif_attach(vif_, &features, count, queues_, maps, shim)));
     attached_ = true;
     for (uint32_t i = 0; i < count; ++i) {
-        const QueuePlace& place = queues_[i]->place;
+        const net::QueuePlace& place = queues_[i]->place;
         if (const Result<void> bound = queues_[i]->bind("xpv-netback", shim[i]); !bound.ok()) {
             xpv_log(bus_, XPV_LOG_ERR, "queue %u: cannot bind event channels tx %u rx %u: error %d",
                     i, place.tx_port, place.rx_port, to_errno(bound));

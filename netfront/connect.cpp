@@ -129,7 +129,7 @@ Result<void> Device::connect() noexcept {
     XPV_TRY(make_queues(offer.queues));
 
     xpv_netfront_queue* handles[XPV_NET_MAX_QUEUES];
-    Address at[XPV_NET_MAX_QUEUES];
+    net::QueuePlace at[XPV_NET_MAX_QUEUES];
     for (uint32_t i = 0; i < queue_count_; ++i) {
         Queue& queue = *queues_[i];
         handles[i] = static_cast<xpv_netfront_queue*>(&queue);
@@ -138,7 +138,7 @@ Result<void> Device::connect() noexcept {
     const uint32_t mtu = new_mtu();
     XPV_TRY(check(xpv_netfront_os_start(os_, queue_count_, handles, &features_, mtu)));
     mtu_applied(mtu);
-    return write_answer(store, settings_.net, offer, Span<const Address>{at, queue_count_});
+    return write_answer(store, settings_.net, offer, Span<const net::QueuePlace>{at, queue_count_});
 }
 
 // As many of count queues as there are references and channels for, one at least.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "net/features.hpp"
+#include "net/place.hpp"
 #include "netfront/abi.h"
 
 namespace xpv::netfront {
@@ -13,12 +14,6 @@ struct Offer {
     bool multi_queue = false; // the backend reads multi-queue-num-queues
 };
 
-// Where one queue's rings and events are.
-struct Address {
-    uint32_t tx_ref, rx_ref;
-    uint32_t tx_port, rx_port; // the same when they are not split
-};
-
 // Read the backend's folder. A node with rubbish counts as absent, which is logged.
 // Unsupported (logged) when the backend cannot copy to our pages. May sleep.
 Result<Offer> read_offer(const Xenstore& store, const xpv_net_settings& settings,
@@ -27,7 +22,7 @@ Result<Offer> read_offer(const Xenstore& store, const xpv_net_settings& settings
 // Write our folder in one transaction, without leftovers of a former connection
 // that had another number of queues or kind of channels. May sleep.
 Result<void> write_answer(const Xenstore& store, const xpv_net_settings& settings,
-                          const Offer& offer, Span<const Address> queues) noexcept;
+                          const Offer& offer, Span<const net::QueuePlace> queues) noexcept;
 
 // "aa:bb:cc:dd:ee:ff" of a single station; Invalid otherwise.
 Result<void> parse_mac(const char* text, uint8_t mac[6]) noexcept;
