@@ -6,6 +6,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/slab.h>
 
+#include "net/offload.h"
 #include "net/teardown.h"
 #include "netback/netback.h"
 #include "shim/page_pool.h"
@@ -245,19 +246,8 @@ static netdev_features_t vif_fix_features(struct net_device *dev,
 					  netdev_features_t features)
 {
 	const struct xpv_vif *vif = netdev_priv(dev);
-	const struct xpv_net_features *f = &vif->features;
 
-	if (!f->sg)
-		features &= ~(NETIF_F_SG | NETIF_F_FRAGLIST);
-	if (!f->gso_v4)
-		features &= ~NETIF_F_TSO;
-	if (!f->gso_v6)
-		features &= ~NETIF_F_TSO6;
-	if (!f->csum_v4)
-		features &= ~NETIF_F_IP_CSUM;
-	if (!f->csum_v6)
-		features &= ~NETIF_F_IPV6_CSUM;
-	return features;
+	return xpv_net_fix_features(&vif->features, features);
 }
 
 static u16 vif_select_queue(struct net_device *dev, struct sk_buff *skb,

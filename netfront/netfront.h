@@ -53,7 +53,7 @@ extern const struct ethtool_ops netfront_ethtool_ops;
 extern struct workqueue_struct *netfront_works;
 
 /* netdev.c */
-struct net_device *netfront_netdev_new(struct xenbus_device *dev, u32 max_queues,
+struct net_device *netfront_netdev_new(struct xenbus_device *dev,
 				       const struct xpv_net_settings *may);
 void netfront_netdev_free(struct net_device *netdev);
 
