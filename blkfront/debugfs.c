@@ -6,6 +6,7 @@
 #include <linux/seq_file.h>
 
 #include "blkfront/blkfront.h"
+#include "shim/counters.h"
 
 static struct dentry *root;
 
@@ -67,11 +68,8 @@ static int rings_show(struct seq_file *out, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(rings);
 
-static const struct {
-	const char *name;
-	size_t offset;
-} counters[] = {
-#define X(name) { #name, offsetof(struct xpv_blkfront_counters, name) },
+static const struct xpv_counter counters[] = {
+#define X(name) XPV_COUNTER(xpv_blkfront_counters, name),
 	XPV_BLKFRONT_COUNTERS(X)
 #undef X
 };
@@ -79,17 +77,14 @@ static const struct {
 static int counters_show(struct seq_file *out, void *unused)
 {
 	struct xpv_blkfront_os *os = out->private;
-	u32 i, ring;
-	u64 sum;
+	u64 sums[ARRAY_SIZE(counters)] = { 0 };
+	u32 i;
 
-	for (i = 0; i < ARRAY_SIZE(counters); i++) {
-		sum = 0;
-		for (ring = 0; ring < XPV_BLKFRONT_MAX_RINGS; ring++)
-			sum += *(const u64 *)((const char *)xpv_blkfront_ring_counters(
-						      os->core, ring) +
-					      counters[i].offset);
-		seq_printf(out, "%s %llu\n", counters[i].name, sum);
-	}
+	for (i = 0; i < XPV_BLKFRONT_MAX_RINGS; i++)
+		xpv_counters_sum(counters, ARRAY_SIZE(counters),
+				 xpv_blkfront_ring_counters(os->core, i), sums);
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		seq_printf(out, "%s %llu\n", counters[i].name, sums[i]);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(counters);

@@ -65,7 +65,7 @@ void fail_some(Input& in, World& world) {
 
 void front(Input& in) {
     Vif vif{1 + in.below(4)};
-    vif.settings.split = in.flag();
+    vif.settings.net.split = in.flag();
     fail_some(in, vif.world);
     if (!vif.create())
         return;
@@ -90,7 +90,7 @@ void front(Input& in) {
             (void)vif.handle(in.flag() ? XPV_RESUMED : XPV_RENEW);
             break;
         case 5:
-            xpv_netfront_want_queues(vif.device, 1 + in.below(vif.settings.max_queues));
+            xpv_netfront_want_queues(vif.device, 1 + in.below(vif.settings.net.max_queues));
             vif.world.grants.hold_all = in.below(4) == 0;
             break;
         default:

@@ -150,9 +150,9 @@ void step(Scene& s) {
 
 void one(Input& in) {
     Vif vif;
-    vif.settings.sg = in.below(4) != 0;
-    vif.settings.gso = vif.settings.sg && in.below(4) != 0;
-    vif.settings.split = in.flag();
+    vif.settings.net.sg = in.below(4) != 0;
+    vif.settings.net.gso = vif.settings.net.sg && in.below(4) != 0;
+    vif.settings.net.split = in.flag();
     vif.settings.rx_copybreak = in.flag() ? 256 : in.u16() % 4097;
     if (!vif.connect())
         return;

@@ -31,7 +31,7 @@ void check_refused(World& world, xpv_vif& vif) {
 TEST(netback_connect_features) {
     World world;
     xpv_vif vif{world};
-    vif.settings.max_queues = 4;
+    vif.settings.net.max_queues = 4;
     world.bus.own.set("online", 1);
     world.bus.peer.set("state", 1u);
     CHECK(vif.create());
@@ -50,7 +50,7 @@ TEST(netback_connect_features) {
 TEST(netback_connect_features_off) {
     World world;
     xpv_vif vif{world};
-    vif.settings = xpv_netback_settings{1, false, false, false, false};
+    vif.settings = xpv_netback_settings{{1, false, false, false, false}, false};
     Guest guest{world};
     guest.offer(1, false);
     guest.hotplug();
@@ -61,7 +61,7 @@ TEST(netback_connect_features_off) {
         CHECK_EQ(own.number(key), 0u);
     CHECK_EQ(own.number("feature-no-csum-offload"), 1u);
     CHECK_EQ(world.bus.state(), connected);
-    const xpv_netback_features& f = vif.features;
+    const xpv_net_features& f = vif.features;
     CHECK(!f.sg && !f.gso_v4 && !f.gso_v6 && !f.csum_v4 && !f.csum_v6 && f.rx_notify);
 }
 
@@ -77,9 +77,9 @@ TEST(netback_connect_negotiates) {
               Case{"feature-sg", 0, false, false, false, true, true, true},
               Case{"feature-gso-tcpv4", -1, true, false, true, true, true, true},
               Case{"feature-gso-tcpv6", 0, true, true, false, true, true, true},
-              Case{"feature-no-csum-offload", 1, true, true, true, false, true, true},
+              Case{"feature-no-csum-offload", 1, true, false, true, false, true, true},
               Case{"feature-no-csum-offload", 0, true, true, true, true, true, true},
-              Case{"feature-ipv6-csum-offload", -1, true, true, true, true, false, true},
+              Case{"feature-ipv6-csum-offload", -1, true, true, false, true, false, true},
               Case{"feature-rx-notify", -1, true, true, true, true, true, false},
               Case{"feature-gso-tcpv4", 7, true, false, true, true, true, true})) {
         World world;
@@ -93,7 +93,7 @@ TEST(netback_connect_negotiates) {
             world.bus.peer.set(t.key, static_cast<uint32_t>(t.value));
         CHECK(vif.create());
         CHECK_EQ(world.bus.state(), connected);
-        const xpv_netback_features& f = vif.features;
+        const xpv_net_features& f = vif.features;
         CHECK_EQ(f.sg, t.sg);
         CHECK_EQ(f.gso_v4, t.gso_v4);
         CHECK_EQ(f.gso_v6, t.gso_v6);

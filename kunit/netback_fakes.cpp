@@ -198,7 +198,7 @@ bool xpv_vif::rx_starved(uint32_t waited_ms, uint32_t index) noexcept {
 
 // ---- upcalls: abi.h ---------------------------------------------------------------
 
-int xpv_netback_vif_attach(xpv_vif* vif, const xpv_netback_features* features, uint32_t count,
+int xpv_netback_vif_attach(xpv_vif* vif, const xpv_net_features* features, uint32_t count,
                            xpv_netback_queue* const* queues, xpv_netback_map* const* maps,
                            xpv_vif_queue** shim) {
     vif->world.account.enter(Call::Driver0, Context::Process);

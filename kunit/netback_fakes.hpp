@@ -43,8 +43,8 @@ struct xpv_vif : xpv::NoCopy {
     static constexpr uint32_t max_queues = 8;
     xpv::fake::World& world;
     xpv_netback* device = nullptr;
-    xpv_netback_settings settings{max_queues, true, true, true, true, false};
-    xpv_netback_features features{};
+    xpv_netback_settings settings{{max_queues, true, true, true, true}, false};
+    xpv_net_features features{};
     xpv::fake::Count attachments{"attached vifs"};
     xpv::fake::Count buffers{"packet buffers"};
     uint32_t queue_count = 0;

@@ -322,7 +322,7 @@ TEST(netback_hostile_unoffered) {
     World world;
     Guest guest{world};
     xpv_vif vif{world};
-    vif.settings.gso = false;
+    vif.settings.net.gso = false;
     guest.offer();
     guest.hotplug();
     CHECK(vif.create());

@@ -35,16 +35,15 @@ void write(fake::Folder& folder, const char* key, const char* text) noexcept {
 TEST(netfront_connect_features) {
     struct Row {
         const char* node;
-        bool xpv_netfront_features::*feature;
+        bool xpv_net_features::*feature;
         bool inverted;
     };
-    const auto rows =
-        each(Row{"feature-sg", &xpv_netfront_features::sg, false},
-             Row{"feature-split-event-channels", &xpv_netfront_features::split, false},
-             Row{"feature-gso-tcpv4", &xpv_netfront_features::gso_v4, false},
-             Row{"feature-gso-tcpv6", &xpv_netfront_features::gso_v6, false},
-             Row{"feature-ipv6-csum-offload", &xpv_netfront_features::csum_v6, false},
-             Row{"feature-no-csum-offload", &xpv_netfront_features::csum_v4, true});
+    const auto rows = each(Row{"feature-sg", &xpv_net_features::sg, false},
+                           Row{"feature-split-event-channels", &xpv_net_features::split, false},
+                           Row{"feature-gso-tcpv4", &xpv_net_features::gso_v4, false},
+                           Row{"feature-gso-tcpv6", &xpv_net_features::gso_v6, false},
+                           Row{"feature-ipv6-csum-offload", &xpv_net_features::csum_v6, false},
+                           Row{"feature-no-csum-offload", &xpv_net_features::csum_v4, true});
     for (const Row& row : rows) {
         for (const Wording& wording : wordings) {
             Vif vif;
@@ -73,12 +72,12 @@ TEST(netfront_connect_features_need_others) {
 TEST(netfront_connect_settings) {
     for (uint32_t off = 0; off < 16; ++off) {
         Vif vif;
-        vif.settings.sg = !(off & 1);
-        vif.settings.gso = !(off & 2);
-        vif.settings.csum = !(off & 4);
-        vif.settings.split = !(off & 8);
+        vif.settings.net.sg = !(off & 1);
+        vif.settings.net.gso = !(off & 2);
+        vif.settings.net.csum = !(off & 4);
+        vif.settings.net.split = !(off & 8);
         CHECK(vif.connect());
-        const xpv_netfront_settings& may = vif.settings;
+        const xpv_net_settings& may = vif.settings.net;
         const bool gso = may.sg && may.gso && may.csum;
         CHECK_EQ(vif.os.features.sg, may.sg);
         CHECK_EQ(vif.os.features.gso_v4, gso);

@@ -74,7 +74,7 @@ TEST(netfront_event_held_up_poller) {
 TEST(netfront_event_during_poll) {
     for (const bool split : each(true, false)) {
         Vif vif;
-        vif.settings.split = split;
+        vif.settings.net.split = split;
         CHECK(vif.connect());
         Wire wire{vif};
         const In in{vif.world.account, Context::Softirq};
@@ -111,7 +111,7 @@ TEST(netfront_event_work_before_rest) {
 TEST(netfront_event_after_its_work) {
     for (const bool split : each(true, false)) {
         Vif vif;
-        vif.settings.split = split;
+        vif.settings.net.split = split;
         CHECK(vif.connect());
         Wire wire{vif};
         poll(vif);
@@ -148,7 +148,7 @@ TEST(netfront_event_after_its_work) {
 // One channel for both: the transmitter's work counts as the event's.
 TEST(netfront_event_shared_channel) {
     Vif vif;
-    vif.settings.split = false;
+    vif.settings.net.split = false;
     CHECK(vif.connect());
     Wire wire{vif};
     poll(vif);
@@ -161,7 +161,7 @@ TEST(netfront_event_shared_channel) {
         CHECK_EQ(vif.os.held.outstanding(), 0u);
         CHECK_EQ(vif.world.events.owed(), 0u);
     }
-    CHECK(vif.counters().rx_irqs >= 50);
+    CHECK(vif.counters().rx_events >= 50);
     CHECK_EQ(vif.counters().rx_spurious, 0u);
 }
 
@@ -205,7 +205,7 @@ TEST(netfront_event_while_it_stops) {
         for (const bool at_limit : each(false, true)) {
             for (uint32_t at = 0; at < 60; ++at) {
                 Vif vif;
-                vif.settings.split = split;
+                vif.settings.net.split = split;
                 CHECK(vif.connect());
                 Wire wire{vif};
                 for (uintptr_t i = 1; i <= 237; ++i)

@@ -28,7 +28,7 @@ void xpv_netfront_os_tx_done(xpv_netfront_os* os, uint32_t, uint32_t count, void
 }
 
 int xpv_netfront_os_start(xpv_netfront_os* os, uint32_t count, xpv_netfront_queue* const* queues,
-                          const xpv_netfront_features* features, uint32_t mtu) {
+                          const xpv_net_features* features, uint32_t mtu) {
     Account& account = world().account;
     account.enter(fake::call_start, Context::Process);
     if (os->started)
@@ -107,7 +107,7 @@ Vif::Vif(uint32_t queues) noexcept {
     world.account.watch(os.pool);
     world.account.watch(os.held);
     world.ends.on_wait(backend_lets_go, this);
-    settings = {queues, 256, 0, true, true, true, true};
+    settings = {{queues, true, true, true, true}, 256, 0};
     Folder& peer = world.bus.peer;
     for (const char* feature :
          test::each("feature-rx-copy", "feature-sg", "feature-gso-tcpv4", "feature-gso-tcpv6",

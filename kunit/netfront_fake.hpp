@@ -16,7 +16,7 @@ struct xpv_netfront_os {
     xpv::fake::Count pool{"pages of the receive pools"};
     xpv_netfront_queue* queue[XPV_NET_MAX_QUEUES] = {};
     uint32_t queues = 0; // started
-    xpv_netfront_features features{};
+    xpv_net_features features{};
     bool started = false;
     bool stopped = true;
     uint32_t starts = 0;

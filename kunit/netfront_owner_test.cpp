@@ -176,7 +176,7 @@ TEST(netfront_owner_bytes) {
 TEST(netfront_owner_nobody_at_the_limit) {
     for (const bool split : each(true, false)) {
         Vif vif;
-        vif.settings.split = split;
+        vif.settings.net.split = split;
         CHECK(vif.connect());
         Wire wire{vif};
         const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);

@@ -94,7 +94,7 @@ TEST(netfront_rx_large_packets_take_their_pages) {
         CHECK_EQ(vif.world.account.calls(Call::End), ends + 1); // one batch a poll
         CHECK_EQ(wire.rx.raw.req_prod() - wire.rx.rsp_prod, 256u);
     }
-    CHECK_EQ(vif.counters().rx_flipped, pages);
+    CHECK_EQ(vif.counters().rx_pages_up, pages);
     CHECK_EQ(vif.counters().grants_ended, pages);
     CHECK_EQ(vif.counters().grants_made, 256 + pages);
 }

@@ -435,7 +435,7 @@ TEST(netfront_tx_error_answers) {
 
 TEST(netfront_tx_shared_channel) {
     Vif vif;
-    vif.settings.split = false;
+    vif.settings.net.split = false;
     CHECK(vif.connect());
     Wire wire{vif};
     CHECK_EQ(wire.tx_port, wire.rx_port);

@@ -11,6 +11,7 @@
 
 #include "core/kapi.h"
 #include "net/packet.h"
+#include "net/settings.h"
 
 XPV_BEGIN_DECLS
 
@@ -28,37 +29,47 @@ struct xpv_vif_queue;	  /* C: the pollers of one queue */
 
 /* What this end may offer; module parameters. */
 struct xpv_netback_settings {
-	uint32_t max_queues; /* 1..XPV_NET_MAX_QUEUES */
-	bool sg;
-	bool gso; /* needs sg */
-	bool csum;
-	bool split; /* event channels */
-	bool map;   /* connections can map guest-TX packets */
+	struct xpv_net_settings net;
+	bool map; /* connections can map guest-TX packets */
 };
 
-/* What both ends agreed on, for a connection's lifetime. */
-struct xpv_netback_features {
-	bool sg;
-	bool gso_v4, gso_v6;
-	bool csum_v4, csum_v6;
-	bool rx_notify; /* the frontend signals new guest-RX buffers */
-};
+/*
+ * A queue's counters; written by its pollers, read at any time. ethtool -S shows them as
+ * guest_<name>.
+ */
+#define XPV_NETBACK_COUNTERS(X)                                                      \
+	X(tx_packets)                                                                \
+	X(tx_bytes)                                                                  \
+	X(tx_slots)                                                                  \
+	X(tx_extras)                                                                 \
+	X(tx_copy_ops)                                                               \
+	X(tx_copy_calls)                                                             \
+	X(tx_map_ops)                                                                \
+	X(tx_map_calls)                                                              \
+	X(tx_unmap_ops)                                                              \
+	X(tx_unmap_calls)                                                            \
+	X(tx_errors) /* answered with an error: malformed or not readable */         \
+	X(tx_drops)  /* good, but there was no memory for them */                    \
+	X(tx_notifies)                                                               \
+	X(tx_events)                                                                 \
+	X(tx_spurious)                                                               \
+	X(rx_packets)                                                                \
+	X(rx_bytes)                                                                  \
+	X(rx_slots)                                                                  \
+	X(rx_copy_ops)                                                               \
+	X(rx_copy_calls)                                                             \
+	X(rx_errors)  /* Xen refused to write to a buffer */                         \
+	X(rx_starved) /* waits for buffers */                                        \
+	X(rx_drains)  /* times that packets waited too long, and all were dropped */ \
+	X(rx_stalls)  /* times that the carrier went off for it */                   \
+	X(rx_notifies)                                                               \
+	X(rx_events)                                                                 \
+	X(rx_spurious)
 
-/* A queue's counters; written by its pollers, read at any time. */
 struct xpv_netback_counters {
-	uint64_t tx_packets, tx_bytes, tx_slots, tx_extras;
-	uint64_t tx_copy_ops, tx_copy_calls;
-	uint64_t tx_map_ops, tx_map_calls, tx_unmap_ops, tx_unmap_calls;
-	uint64_t tx_errors; /* answered with an error: malformed or not readable */
-	uint64_t tx_drops;  /* good, but there was no memory for them */
-	uint64_t tx_notifies, tx_events, tx_spurious;
-	uint64_t rx_packets, rx_bytes, rx_slots;
-	uint64_t rx_copy_ops, rx_copy_calls;
-	uint64_t rx_errors;  /* Xen refused to write to a buffer */
-	uint64_t rx_starved; /* waits for buffers */
-	uint64_t rx_drains;  /* times that packets waited too long, and all were dropped */
-	uint64_t rx_stalls;  /* times that the carrier went off for it */
-	uint64_t rx_notifies, rx_events, rx_spurious;
+#define X(name) uint64_t name;
+	XPV_NETBACK_COUNTERS(X)
+#undef X
 };
 
 /* ---- device ----------------------------------------------------------- */
@@ -238,7 +249,7 @@ void xpv_netback_queue_view(const struct xpv_netback_queue *queue,
  * to xpv_netback_vif_carrier().
  */
 int xpv_netback_vif_attach(struct xpv_vif *vif,
-			   const struct xpv_netback_features *features,
+			   const struct xpv_net_features *features,
 			   uint32_t count,
 			   struct xpv_netback_queue *const *queues,
 			   struct xpv_netback_map *const *maps,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // What both ends tell each other before the first packet: io/netif.h, "Feature
 // negotiation"; and the queues that come of it.
+#include "net/features.hpp"
 #include "netback/device.hpp"
 
 namespace xpv::netback {
@@ -10,45 +11,24 @@ constexpr uint32_t max_retired_maps = 8;
 
 // Everything in one transaction, before the state says InitWait.
 Result<void> Device::advertise() const noexcept {
-    const xpv_netback_settings& s = settings_;
-    return store().transact([&]() -> Result<void> {
-        XPV_TRY(store().write("feature-sg", s.sg));
-        XPV_TRY(store().write("feature-gso-tcpv4", s.gso));
-        XPV_TRY(store().write("feature-gso-tcpv6", s.gso));
-        XPV_TRY(store().write("feature-no-csum-offload", !s.csum));
-        XPV_TRY(store().write("feature-ipv6-csum-offload", s.csum));
-        XPV_TRY(store().write("feature-rx-copy", 1));
-        XPV_TRY(store().write("feature-rx-flip", uint32_t{0}));
-        XPV_TRY(store().write("feature-split-event-channels", s.split));
-        return store().write("multi-queue-max-queues", s.max_queues);
-    });
+    return store().transact(
+        [&]() noexcept { return net::write_features(store(), Role::Back, settings_.net); });
 }
 
-Result<xpv_netback_features> Device::negotiate() const noexcept {
-    const auto has = [this](const char* key) { return store().flag(XPV_XS_PEER, key); };
-    // The only mode that we serve, and the frontend has to ask for it.
-    if (Result<uint32_t> copy = store().require(XPV_XS_PEER, "request-rx-copy", 1, 1); !copy.ok())
-        return copy.error();
-    const xpv_netback_settings& s = settings_;
-    xpv_netback_features f{};
-    f.rx_notify = has("feature-rx-notify");
-    f.sg = s.sg && has("feature-sg");
-    f.csum_v4 = s.csum && !has("feature-no-csum-offload"); // inverted in the protocol
-    f.csum_v6 = s.csum && has("feature-ipv6-csum-offload");
-    f.gso_v4 = s.gso && f.sg && has("feature-gso-tcpv4");
-    f.gso_v6 = s.gso && f.sg && has("feature-gso-tcpv6");
-    return f;
-}
-
-Result<void> Device::make_queue(uint32_t index, uint32_t count,
-                                const xpv_netback_features& features, bool map) noexcept {
-    QueuePlace place;
-    XPV_TRY_SET(place, QueuePlace::read(store(), index, count));
+Result<void> Device::make_queue(uint32_t index, uint32_t count, const xpv_net_features& features,
+                                bool map) noexcept {
+    net::QueuePlace place;
+    XPV_TRY_SET(place, net::QueuePlace::read(store(), index, count));
     void* memory = xpv_alloc(sizeof(xpv_netback_queue));
     if (memory == nullptr)
         return Error::NoMemory;
-    queues_[index] = new (memory)
-        xpv_netback_queue{bus(), vif_, faults(), index, place, settings_.gso, features.rx_notify};
+    queues_[index] = new (memory) xpv_netback_queue{bus(),
+                                                    vif_,
+                                                    faults(),
+                                                    index,
+                                                    place,
+                                                    net::permitted(settings_.net).gso_v4,
+                                                    features.rx_notify};
     queue_count_ = index + 1;
     if (const Result<void> mapped = queues_[index]->open(map); !mapped.ok()) {
         xpv_log(bus(), XPV_LOG_ERR, "queue %u: cannot use rings tx %u rx %u: error %d", index,
@@ -75,10 +55,10 @@ void Device::warn_of_rate() const noexcept {
 Result<void> Device::connect() noexcept {
     disconnect();
     uint32_t count = 0;
-    XPV_TRY_SET(
-        count, store().optional(XPV_XS_PEER, "multi-queue-num-queues", 1, settings_.max_queues, 1));
-    xpv_netback_features features{};
-    XPV_TRY_SET(features, negotiate());
+    XPV_TRY_SET(count, store().optional(XPV_XS_PEER, "multi-queue-num-queues", 1,
+                                        settings_.net.max_queues, 1));
+    xpv_net_features features{};
+    XPV_TRY_SET(features, net::read_features(store(), Role::Back, settings_.net));
 
     // Each map that a former connection left behind holds as many frames as a ring has
     // slots, for as long as somebody in the stack keeps one packet of it. A guest that
@@ -96,7 +76,7 @@ Result<void> Device::connect() noexcept {
     XPV_TRY(check(xpv_netback_vif_attach(vif_, &features, count, queues_, maps, shim)));
     attached_ = true;
     for (uint32_t i = 0; i < count; ++i) {
-        const QueuePlace& place = queues_[i]->place;
+        const net::QueuePlace& place = queues_[i]->place;
         if (const Result<void> bound = queues_[i]->bind("xpv-netback", shim[i]); !bound.ok()) {
             xpv_log(bus(), XPV_LOG_ERR,
                     "queue %u: cannot bind event channels tx %u rx %u: error %d", i, place.tx_port,

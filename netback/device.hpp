@@ -20,8 +20,7 @@ public:
     void look_again() noexcept;
 
 private:
-    Result<xpv_netback_features> negotiate() const noexcept;
-    Result<void> make_queue(uint32_t index, uint32_t count, const xpv_netback_features& features,
+    Result<void> make_queue(uint32_t index, uint32_t count, const xpv_net_features& features,
                             bool map) noexcept;
     void warn_of_rate() const noexcept;
     void show_carrier(bool on) noexcept;

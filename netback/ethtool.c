@@ -4,65 +4,40 @@
 #include <linux/netdevice.h>
 
 #include "netback/netback.h"
+#include "shim/counters.h"
 
-struct counter {
-	const char *name;
-	u32 offset;
-	bool shim; /* of struct xpv_vif_counters */
+/* For people it is the guest that sends and receives: the host's view is `ip -s`. */
+#define GUEST(type, name)                                   \
+	{                                                   \
+		"guest_" #name, offsetof(struct type, name) \
+	}
+
+static const struct xpv_counter counters[] = {
+#define X(name) GUEST(xpv_netback_counters, name),
+	XPV_NETBACK_COUNTERS(X)
+#undef X
 };
 
-/* clang-format off */
-#define CORE(field) { #field, offsetof(struct xpv_netback_counters, field), false }
-#define SHIM(field) { #field, offsetof(struct xpv_vif_counters, field), true }
-/* clang-format on */
-
-static const struct counter counters[] = {
-	CORE(tx_packets),
-	CORE(tx_bytes),
-	CORE(tx_slots),
-	CORE(tx_extras),
-	CORE(tx_copy_ops),
-	CORE(tx_copy_calls),
-	CORE(tx_map_ops),
-	CORE(tx_map_calls),
-	CORE(tx_unmap_ops),
-	CORE(tx_unmap_calls),
-	CORE(tx_errors),
-	CORE(tx_drops),
-	SHIM(tx_gso_fixups),
-	SHIM(tx_bad_csum),
-	CORE(tx_notifies),
-	CORE(tx_events),
-	CORE(tx_spurious),
-	CORE(rx_packets),
-	CORE(rx_bytes),
-	CORE(rx_slots),
-	CORE(rx_copy_ops),
-	CORE(rx_copy_calls),
-	CORE(rx_errors),
-	CORE(rx_starved),
-	CORE(rx_drains),
-	CORE(rx_stalls),
-	SHIM(rx_stops),
-	SHIM(rx_expired),
-	SHIM(rx_shapeless),
-	CORE(rx_notifies),
-	CORE(rx_events),
-	CORE(rx_spurious),
+static const struct xpv_counter shim_counters[] = {
+#define X(name) GUEST(xpv_vif_counters, name),
+	XPV_VIF_COUNTERS(X)
+#undef X
 };
 
-static u64 read_counter(const struct counter *c, const void *core,
-			const void *shim)
+#define COUNT (ARRAY_SIZE(counters) + ARRAY_SIZE(shim_counters))
+
+static void get_names(const char *prefix, u8 **data)
 {
-	const u64 *value = (c->shim ? shim : core) + c->offset;
-
-	return READ_ONCE(*value);
+	xpv_counters_names(counters, ARRAY_SIZE(counters), prefix, data);
+	xpv_counters_names(shim_counters, ARRAY_SIZE(shim_counters), prefix, data);
 }
 
-static void add_all(u64 *sum, const u64 *part, size_t bytes)
+static void sum(const struct xpv_netback_counters *core,
+		const struct xpv_vif_counters *shim, u64 *sums)
 {
-	for (size_t i = 0; i < bytes / sizeof(u64); i++)
-		sum[i] += part[i];
+	xpv_counters_sum(counters, ARRAY_SIZE(counters), core, sums);
+	xpv_counters_sum(shim_counters, ARRAY_SIZE(shim_counters), shim,
+			 sums + ARRAY_SIZE(counters));
 }
 
 /* The queues go; their numbers stay. rtnl is held. */
@@ -74,11 +49,11 @@ void xpv_vif_fold_counters(struct xpv_vif *vif)
 	for (i = 0; i < vif->counted; i++) {
 		const struct xpv_vif_queue *queue = vif->queues[i];
 
-		add_all((u64 *)&vif->past,
-			(const u64 *)xpv_netback_queue_counters(queue->core),
-			sizeof(vif->past));
-		add_all((u64 *)&vif->past_shim, (const u64 *)&queue->counters,
-			sizeof(vif->past_shim));
+		xpv_counters_fold(counters, ARRAY_SIZE(counters),
+				  xpv_netback_queue_counters(queue->core),
+				  &vif->past);
+		xpv_counters_fold(shim_counters, ARRAY_SIZE(shim_counters),
+				  &queue->counters, &vif->past_shim);
 	}
 	vif->counted = 0;
 	write_sequnlock_bh(&vif->stats_lock);
@@ -129,22 +104,22 @@ static int get_sset_count(struct net_device *dev, int set)
 
 	if (set != ETH_SS_STATS)
 		return -EOPNOTSUPP;
-	return ARRAY_SIZE(counters) * (1 + vif->made_queues);
+	return COUNT * (1 + vif->made_queues);
 }
 
 static void get_strings(struct net_device *dev, u32 set, u8 *data)
 {
 	const struct xpv_vif *vif = netdev_priv(dev);
-	u32 i, q;
+	char prefix[ETH_GSTRING_LEN];
+	u32 q;
 
 	if (set != ETH_SS_STATS)
 		return;
-	for (i = 0; i < ARRAY_SIZE(counters); i++)
-		ethtool_sprintf(&data, "%s", counters[i].name);
-	for (q = 0; q < vif->made_queues; q++)
-		for (i = 0; i < ARRAY_SIZE(counters); i++)
-			ethtool_sprintf(&data, "queue_%u_%s", q,
-					counters[i].name);
+	get_names("", &data);
+	for (q = 0; q < vif->made_queues; q++) {
+		snprintf(prefix, sizeof(prefix), "queue_%u_", q);
+		get_names(prefix, &data);
+	}
 }
 
 /* First the device since it exists, then each queue since it connected. */
@@ -152,20 +127,18 @@ static void get_ethtool_stats(struct net_device *dev,
 			      struct ethtool_stats *stats, u64 *data)
 {
 	const struct xpv_vif *vif = netdev_priv(dev);
-	u64 *each = data + ARRAY_SIZE(counters);
+	u64 *each = data + COUNT;
 	u32 i, q;
 
-	for (i = 0; i < ARRAY_SIZE(counters); i++)
-		data[i] = read_counter(&counters[i], &vif->past, &vif->past_shim);
-	for (q = 0; q < vif->made_queues; q++) {
+	memset(data, 0, COUNT * (1 + vif->made_queues) * sizeof(*data));
+	sum(&vif->past, &vif->past_shim, data);
+	for (q = 0; q < vif->made_queues; q++, each += COUNT) {
 		const struct xpv_vif_queue *queue = vif->queues[q];
-		const void *core = xpv_netback_queue_counters(queue->core);
 
-		for (i = 0; i < ARRAY_SIZE(counters); i++) {
-			*each = read_counter(&counters[i], core,
-					     &queue->counters);
-			data[i] += *each++;
-		}
+		sum(xpv_netback_queue_counters(queue->core), &queue->counters,
+		    each);
+		for (i = 0; i < COUNT; i++)
+			data[i] += each[i];
 	}
 }
 

@@ -17,13 +17,18 @@
 struct dentry;
 struct page_pool;
 
-/* What only the shim sees happen; u64 only, ethtool -S takes them by offset. */
+/* What only the shim sees happen, per queue. */
+#define XPV_VIF_COUNTERS(X)                                                      \
+	X(tx_gso_fixups) /* GSO packets that came without csum_blank */          \
+	X(tx_bad_csum)	 /* csum_blank on what has no such checksum */           \
+	X(rx_stops)	 /* the queue was full */                                \
+	X(rx_expired)	 /* dropped: the guest posted no buffers for too long */ \
+	X(rx_shapeless)	 /* in too many pieces, and no memory to mend it */
+
 struct xpv_vif_counters {
-	u64 tx_gso_fixups; /* GSO packets that came without csum_blank */
-	u64 tx_bad_csum;   /* csum_blank on what has no such checksum */
-	u64 rx_stops;	   /* the queue was full */
-	u64 rx_expired;	   /* dropped: the guest posted no buffers for too long */
-	u64 rx_shapeless;  /* in too many pieces, and no memory to mend it */
+#define X(name) u64 name;
+	XPV_VIF_COUNTERS(X)
+#undef X
 };
 
 /* Pages that a queue keeps for packets from the guest: a ring full of slots. */
@@ -71,7 +76,7 @@ struct xpv_vif {
 	u32 counted;	 /* those that statistics add to the past: stats_lock */
 	bool attached;	 /* pollers run while the device is up */
 	bool polling;
-	struct xpv_netback_features features;
+	struct xpv_net_features features;
 	struct xpv_vif_queue *queues[XPV_NET_MAX_QUEUES];
 	/* Of the connections that are over; queues come and go in it under stats_lock. */
 	seqlock_t stats_lock;

@@ -6,6 +6,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/slab.h>
 
+#include "net/offload.h"
 #include "net/teardown.h"
 #include "netback/netback.h"
 #include "shim/page_pool.h"
@@ -135,7 +136,7 @@ static void queues_free(struct xpv_vif *vif, bool used)
 }
 
 int xpv_netback_vif_attach(struct xpv_vif *vif,
-			   const struct xpv_netback_features *features,
+			   const struct xpv_net_features *features,
 			   uint32_t count,
 			   struct xpv_netback_queue *const *queues,
 			   struct xpv_netback_map *const *maps,
@@ -245,19 +246,8 @@ static netdev_features_t vif_fix_features(struct net_device *dev,
 					  netdev_features_t features)
 {
 	const struct xpv_vif *vif = netdev_priv(dev);
-	const struct xpv_netback_features *f = &vif->features;
 
-	if (!f->sg)
-		features &= ~(NETIF_F_SG | NETIF_F_FRAGLIST);
-	if (!f->gso_v4)
-		features &= ~NETIF_F_TSO;
-	if (!f->gso_v6)
-		features &= ~NETIF_F_TSO6;
-	if (!f->csum_v4)
-		features &= ~NETIF_F_IP_CSUM;
-	if (!f->csum_v6)
-		features &= ~NETIF_F_IPV6_CSUM;
-	return features;
+	return xpv_net_fix_features(&vif->features, features);
 }
 
 static u16 vif_select_queue(struct net_device *dev, struct sk_buff *skb,
@@ -292,7 +282,7 @@ struct xpv_vif *xpv_vif_create(struct xenbus_device *xen, unsigned int handle)
 	xpv_vif_settings(&settings);
 	snprintf(name, sizeof(name), "vif%u.%u", xen->otherend_id, handle);
 	dev = alloc_netdev_mq(sizeof(*vif), name, NET_NAME_UNKNOWN, ether_setup,
-			      settings.max_queues);
+			      settings.net.max_queues);
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
 	SET_NETDEV_DEV(dev, &xen->dev);
@@ -314,7 +304,7 @@ struct xpv_vif *xpv_vif_create(struct xenbus_device *xen, unsigned int handle)
 	xpv_xenbus_init(&vif->bus, xen);
 	seqlock_init(&vif->stats_lock);
 	/* Until a frontend says what it takes: scripts set the MTU before. */
-	vif->features.sg = settings.sg;
+	vif->features.sg = settings.net.sg;
 
 	netif_carrier_off(dev);
 	err = register_netdev(dev);

@@ -2,15 +2,10 @@
 /* Module parameters: each refused with its value and range when it is wrong. */
 #define pr_fmt(fmt) "xpv-netback: " fmt
 
-#include <linux/cpumask.h>
 #include <linux/module.h>
 
+#include "net/params.h"
 #include "netback/netback.h"
-#include "shim/param.h"
-
-static unsigned int max_queues;
-XPV_PARAM(max_queues, max_queues, 1, XPV_NET_MAX_QUEUES, 0444,
-	  "queues per vif, 1..64 (default: processors, at most 8)");
 
 unsigned int xpv_rx_queue_bytes = 512 * 1024;
 XPV_PARAM(rx_queue_bytes, xpv_rx_queue_bytes, 65536, 64 * 1024 * 1024, 0644,
@@ -28,31 +23,8 @@ unsigned int xpv_tx_map_threshold = 65536;
 XPV_PARAM(tx_map_threshold, xpv_tx_map_threshold, 0, 65536, 0644,
 	  "guest-TX packets of more bytes are mapped instead of copied, 0..65536; vifs made while it is 65536 copy all (default: 65536)");
 
-static bool sg = true;
-module_param(sg, bool, 0444);
-MODULE_PARM_DESC(sg, "offer scatter-gather (default: 1)");
-
-static bool gso = true;
-module_param(gso, bool, 0444);
-MODULE_PARM_DESC(gso, "offer TCP segmentation offload (default: 1)");
-
-static bool csum = true;
-module_param(csum, bool, 0444);
-MODULE_PARM_DESC(csum, "offer checksum offload (default: 1)");
-
-static bool split = true;
-module_param(split, bool, 0444);
-MODULE_PARM_DESC(split, "offer an event channel per direction (default: 1)");
-
 void xpv_vif_settings(struct xpv_netback_settings *settings)
 {
-	if (!max_queues)
-		max_queues = min(num_online_cpus(), 8U);
-	settings->max_queues = max_queues;
-	settings->sg = sg;
-	settings->csum = csum;
-	/* Segmentation works on packets of several slots without checksums. */
-	settings->gso = gso && sg && csum;
-	settings->split = split;
+	settings->net = xpv_net_parameters();
 	settings->map = READ_ONCE(xpv_tx_map_threshold) < 65536;
 }

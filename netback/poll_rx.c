@@ -9,6 +9,7 @@
 #include <xen/grant_table.h>
 #include <xen/page.h>
 
+#include "net/offload.h"
 #include "net/teardown.h"
 #include "netback/netback.h"
 #include "shim/foreign.h"
@@ -147,21 +148,6 @@ static u32 flatten(struct sk_buff *skb, struct xpv_netback_piece *pieces)
 	return f.count;
 }
 
-static void get_offload(const struct sk_buff *skb, struct xpv_offload *offload)
-{
-	*offload = (struct xpv_offload){};
-	if (skb->ip_summed == CHECKSUM_PARTIAL)
-		offload->csum = XPV_CSUM_BLANK;
-	else if (skb->ip_summed == CHECKSUM_UNNECESSARY)
-		offload->csum = XPV_CSUM_VALIDATED;
-	if (skb_is_gso(skb)) {
-		offload->gso = skb_shinfo(skb)->gso_type & SKB_GSO_TCPV4 ?
-				       XPV_GSO_TCPV4 :
-				       XPV_GSO_TCPV6;
-		offload->gso_size = skb_shinfo(skb)->gso_size;
-	}
-}
-
 /* Up to a batch from the front of the queue. */
 static void rx_take(struct xpv_vif_queue *queue, struct sk_buff_head *taken)
 {
@@ -207,7 +193,7 @@ static bool rx_refill(struct xpv_vif_queue *queue)
 		p->piece = &queue->rx_pieces[used];
 		p->pieces = n;
 		p->total = skb->len;
-		get_offload(skb, &p->offload);
+		p->offload = xpv_net_get_offload(skb);
 		queue->rx_skbs[count++] = skb;
 		used += n;
 	}

@@ -3,10 +3,9 @@
 #include <linux/etherdevice.h>
 #include <linux/mm.h>
 #include <linux/skbuff.h>
-#include <linux/tcp.h>
-#include <net/tcp.h>
 #include <xen/page.h>
 
+#include "net/offload.h"
 #include "netback/netback.h"
 #include "shim/page_pool.h"
 
@@ -45,56 +44,20 @@ static struct sk_buff *make_room(struct xpv_vif_queue *queue,
 	return skb;
 }
 
-/* False: the packet's bytes do not have what its offload state says. */
-static bool set_offload(struct xpv_vif_queue *queue, struct sk_buff *skb,
-			const struct xpv_offload *offload)
-{
-	struct skb_shared_info *shared = skb_shinfo(skb);
-	bool recalculate = false;
-	u32 headers;
-
-	if (offload->csum == XPV_CSUM_VALIDATED)
-		skb->ip_summed = CHECKSUM_UNNECESSARY;
-	else if (offload->csum == XPV_CSUM_BLANK)
-		skb->ip_summed = CHECKSUM_PARTIAL;
-	if (offload->gso) {
-		/* Dodgy: whoever segments it checks the headers first. */
-		shared->gso_type = SKB_GSO_DODGY |
-				   (offload->gso == XPV_GSO_TCPV4 ?
-					    SKB_GSO_TCPV4 :
-					    SKB_GSO_TCPV6);
-		shared->gso_size = offload->gso_size;
-		if (skb->ip_summed != CHECKSUM_PARTIAL) {
-			skb->ip_summed = CHECKSUM_PARTIAL;
-			recalculate = true;
-			queue->counters.tx_gso_fixups++;
-		}
-	}
-	if (skb->ip_summed != CHECKSUM_PARTIAL)
-		return true;
-	if (skb_checksum_setup(skb, recalculate))
-		return false;
-	if (!offload->gso)
-		return true;
-	if (skb_headlen(skb) < skb_transport_offset(skb) + sizeof(struct tcphdr))
-		return false;
-	headers = skb_transport_offset(skb) + tcp_hdrlen(skb);
-	if (skb->len <= headers)
-		return false;
-	shared->gso_segs = DIV_ROUND_UP(skb->len - headers, shared->gso_size);
-	return true;
-}
-
 static void deliver(struct xpv_vif_queue *queue, struct sk_buff *skb,
 		    const struct xpv_netback_tx_packet *p)
 {
 	bool mapped = p->mapped != XPV_NETBACK_TX_COPIED;
+	bool good, fixed = false;
 
 	if (mapped)
 		xpv_vif_zerocopy_add_frags(queue->zerocopy, skb, p);
 	skb->protocol = eth_type_trans(skb, queue->vif->dev);
 	skb_reset_network_header(skb);
-	if (unlikely(!set_offload(queue, skb, &p->offload))) {
+	good = xpv_net_set_offload(skb, &p->offload, &fixed);
+	if (unlikely(fixed))
+		queue->counters.tx_gso_fixups++;
+	if (unlikely(!good)) {
 		queue->counters.tx_bad_csum++;
 		if (mapped)
 			xpv_vif_zerocopy_arm(queue->zerocopy, skb, p);

@@ -1,34 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "netback/queue.hpp"
 
-namespace xpv::netback {
-
-Result<QueuePlace> QueuePlace::read(const Xenstore& store, uint32_t index,
-                                    uint32_t count) noexcept {
-    const auto key = [&](const char* slash_name) {
-        return count == 1 ? Key{slash_name + 1} : Key{"queue-", index, slash_name};
-    };
-    QueuePlace place;
-    XPV_TRY_SET(place.tx_ref, store.require(XPV_XS_PEER, key("/tx-ring-ref"), 0, UINT32_MAX));
-    XPV_TRY_SET(place.rx_ref, store.require(XPV_XS_PEER, key("/rx-ring-ref"), 0, UINT32_MAX));
-    XPV_TRY_SET(place.tx_port,
-                store.optional(XPV_XS_PEER, key("/event-channel-tx"), 1, last_port, 0));
-    if (place.tx_port == 0) {
-        XPV_TRY_SET(place.tx_port, store.require(XPV_XS_PEER, key("/event-channel"), 1, last_port));
-        place.rx_port = place.tx_port;
-        return place;
-    }
-    XPV_TRY_SET(place.rx_port, store.require(XPV_XS_PEER, key("/event-channel-rx"), 1, last_port));
-    return place;
-}
-
-} // namespace xpv::netback
-
 using namespace xpv;
 using namespace xpv::netback;
 
 xpv_netback_queue::xpv_netback_queue(xpv_xenbus* bus_in, xpv_vif* vif_in, FaultLine& line,
-                                     uint32_t index, const QueuePlace& place_in, bool gso,
+                                     uint32_t index, const net::QueuePlace& place_in, bool gso,
                                      bool rx_notify) noexcept
     : bus{bus_in}, vif{vif_in}, place{place_in}, fault{line, index},
       tx{xpv_xenbus_peer(bus_in), gso, counters, fault}, rx{xpv_xenbus_peer(bus_in), rx_notify,
@@ -48,7 +25,7 @@ Result<void> xpv_netback_queue::open(bool map_packets) noexcept {
 
 Result<void> xpv_netback_queue::bind(const char* name, xpv_vif_queue* shim_in) noexcept {
     shim = shim_in;
-    shared = place.tx_port == place.rx_port;
+    shared = !place.split();
     XPV_TRY(gates[0].bind(bus, place.tx_port, name, this,
                           shared ? XPV_NETBACK_TX | XPV_NETBACK_RX : XPV_NETBACK_TX,
                           counters.tx_events, counters.tx_spurious));

@@ -4,32 +4,16 @@
 
 #include "core/gate.hpp"
 #include "core/grant.hpp"
-#include "core/xenstore.hpp"
+#include "net/place.hpp"
 #include "netback/rx.hpp"
 #include "netback/tx.hpp"
-
-namespace xpv::netback {
-
-// What the frontend wrote about one queue.
-struct QueuePlace {
-    uint32_t tx_ref = 0;
-    uint32_t rx_ref = 0;
-    uint32_t tx_port = 0;
-    uint32_t rx_port = 0; // the same: one channel for both
-
-    // Flat keys for a single queue, queue-N/ for one of several. Each failure is
-    // logged. May sleep.
-    static Result<QueuePlace> read(const Xenstore& store, uint32_t index, uint32_t count) noexcept;
-};
-
-} // namespace xpv::netback
 
 // The name that abi.h gives it.
 struct xpv_netback_queue : xpv::NoCopy {
     using Gate = xpv::EventGate<xpv_netback_queue>;
 
     xpv_netback_queue(xpv_xenbus* bus, xpv_vif* vif, xpv::FaultLine& line, uint32_t index,
-                      const xpv::netback::QueuePlace& place, bool gso, bool rx_notify) noexcept;
+                      const xpv::net::QueuePlace& place, bool gso, bool rx_notify) noexcept;
 
     // Map and check both rings; make room to map packets, if wanted. May sleep.
     xpv::Result<void> open(bool map_packets) noexcept;
@@ -47,7 +31,7 @@ struct xpv_netback_queue : xpv::NoCopy {
     xpv_xenbus* bus;
     xpv_vif* vif;
     xpv_vif_queue* shim = nullptr;
-    const xpv::netback::QueuePlace place;
+    const xpv::net::QueuePlace place;
     xpv_netback_counters counters{};
     xpv::QueueFault fault;
     xpv::MappedRing tx_ring;

@@ -11,6 +11,7 @@
 
 #include "core/kapi.h"
 #include "net/packet.h"
+#include "net/settings.h"
 
 XPV_BEGIN_DECLS
 
@@ -28,47 +29,54 @@ struct xpv_netfront_os;	   /* C: the net device and what belongs to it */
 
 /* What this end may use; module parameters. */
 struct xpv_netfront_settings {
-	uint32_t max_queues;   /* 1..XPV_NET_MAX_QUEUES */
+	struct xpv_net_settings net;
 	uint32_t rx_copybreak; /* bytes, 0..XPV_NETFRONT_MAX_COPYBREAK */
 	uint32_t handle;       /* of the vif; for interrupt names */
-	bool sg;
-	bool gso; /* needs sg */
-	bool csum;
-	bool split; /* event channels */
-};
-
-/* What both ends agreed on, for a connection's lifetime. */
-struct xpv_netfront_features {
-	bool sg;
-	bool gso_v4, gso_v6;
-	bool csum_v4, csum_v6; /* the backend takes packets without checksum */
-	bool split;
 };
 
 /*
- * A queue's counters, over all connections; the transmitter writes the first
- * half, the poller the second (drops of the shim included), anybody reads.
+ * A queue's counters, over all connections: the names that ethtool -S shows. The
+ * transmitter writes the first list, the poller the second (drops of the shim included),
+ * anybody reads.
  */
-struct xpv_netfront_counters {
-	uint64_t tx_packets, tx_bytes, tx_slots;
-	uint64_t tx_notifies, tx_irqs, tx_spurious;
-	uint64_t tx_stops;   /* times that the ring was full */
-	uint64_t tx_limits;  /* packets that brought somebody to a limit */
-	uint64_t tx_overdue; /* packets handed back though not answered in a second */
-	uint64_t tx_drops;   /* no buffer, or no packet for this backend */
-	uint64_t tx_errors;  /* slots that the backend answered with an error */
-	uint64_t tx_buffers; /* granted so far; they are kept while connected */
+#define XPV_NETFRONT_TX_COUNTERS(X)                                             \
+	X(tx_packets)                                                           \
+	X(tx_bytes)                                                             \
+	X(tx_slots)                                                             \
+	X(tx_notifies)                                                          \
+	X(tx_events)                                                            \
+	X(tx_spurious)                                                          \
+	X(tx_stops)   /* times that the ring was full */                        \
+	X(tx_limits)  /* packets that brought somebody to a limit */            \
+	X(tx_overdue) /* packets handed back though not answered in a second */ \
+	X(tx_drops)   /* no buffer, or no packet for this backend */            \
+	X(tx_errors)  /* slots that the backend answered with an error */       \
+	X(tx_buffers) /* granted so far; they are kept while connected */
+#define XPV_NETFRONT_RX_COUNTERS(X)                                          \
+	X(rx_packets)                                                        \
+	X(rx_bytes)                                                          \
+	X(rx_slots)                                                          \
+	X(rx_notifies)                                                       \
+	X(rx_events)                                                         \
+	X(rx_spurious)                                                       \
+	X(rx_copied)   /* packets copied; their pages stay granted */        \
+	X(rx_pages_up) /* pages that went up with a packet */                \
+	X(rx_errors)   /* packets malformed, or broken off by the backend */ \
+	X(rx_drops)    /* packets lost for want of memory */                 \
+	X(rx_refill_fails)                                                   \
+	X(rx_gso_fixups) /* GSO packets without csum_blank */                \
+	X(grants_made)                                                       \
+	X(grants_ended)                                                      \
+	X(grants_deferred)
 
-	uint64_t rx_packets __attribute__((aligned(64)));
-	uint64_t rx_bytes, rx_slots;
-	uint64_t rx_notifies, rx_irqs, rx_spurious;
-	uint64_t rx_copied;  /* packets copied; their pages stay granted */
-	uint64_t rx_flipped; /* pages that went up with a packet */
-	uint64_t rx_errors;  /* packets malformed, or broken off by the backend */
-	uint64_t rx_drops;   /* packets lost for want of memory */
-	uint64_t rx_refill_fails;
-	uint64_t rx_csum_fixups; /* GSO packets without csum_blank */
-	uint64_t grants_made, grants_ended, grants_deferred;
+struct xpv_netfront_counters {
+#define X(name) uint64_t name;
+	XPV_NETFRONT_TX_COUNTERS(X)
+	/* On cache lines of their own. */
+	struct {
+		XPV_NETFRONT_RX_COUNTERS(X)
+	} __attribute__((aligned(64)));
+#undef X
 };
 
 /* ---- downcalls: device; process context, serialised by the caller ------- */
@@ -89,14 +97,14 @@ int xpv_netfront_identity(struct xpv_netfront *device, uint8_t mac[6],
 /* core/end.hpp: 0, or the -errno for which no connection could be made. */
 int xpv_netfront_handle(struct xpv_netfront *device, enum xpv_event event);
 
-/* Queues to ask for from the next connection on; 1..settings.max_queues. Whether
+/* Queues to ask for from the next connection on; 1..settings.net.max_queues. Whether
  * that is another number than before. Any context. */
 bool xpv_netfront_want_queues(struct xpv_netfront *device, uint32_t queues);
 /* Received packets of up to so many bytes are copied; any context. */
 uint32_t xpv_netfront_copybreak(const struct xpv_netfront *device);
 void xpv_netfront_set_copybreak(struct xpv_netfront *device, uint32_t bytes);
 
-/* Never NULL for index < settings.max_queues; lives as long as the device. */
+/* Never NULL for index < settings.net.max_queues; lives as long as the device. */
 struct xpv_netfront_counters *
 xpv_netfront_queue_counters(struct xpv_netfront *device, uint32_t index);
 
@@ -215,7 +223,7 @@ void xpv_netfront_os_tx_done(struct xpv_netfront_os *os, uint32_t index,
  * another than before; otherwise 0. 0 or -errno. */
 int xpv_netfront_os_start(struct xpv_netfront_os *os, uint32_t count,
 			  struct xpv_netfront_queue *const *queues,
-			  const struct xpv_netfront_features *features,
+			  const struct xpv_net_features *features,
 			  uint32_t mtu);
 /* In full service: carrier on, wake the queues, tell the neighbours. */
 void xpv_netfront_os_announce(struct xpv_netfront_os *os);

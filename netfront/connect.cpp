@@ -7,7 +7,7 @@ namespace xpv::netfront {
 Result<void> Device::connect() noexcept {
     Offer offer;
     {
-        const Result<Offer> read = read_offer(store(), settings_, atomic_load(&wanted_queues_));
+        const Result<Offer> read = read_offer(store(), settings_.net, atomic_load(&wanted_queues_));
         if (!read.ok()) {
             if (read.error() == Error::Unsupported)
                 xpv_log(bus(), XPV_LOG_ERR, "the backend lacks feature-rx-copy, which is needed");
@@ -19,7 +19,7 @@ Result<void> Device::connect() noexcept {
     XPV_TRY(make_queues(offer.queues));
 
     xpv_netfront_queue* handles[XPV_NET_MAX_QUEUES];
-    Address at[XPV_NET_MAX_QUEUES];
+    net::QueuePlace at[XPV_NET_MAX_QUEUES];
     for (uint32_t i = 0; i < queue_count_; ++i) {
         Queue& queue = *queues_[i];
         handles[i] = static_cast<xpv_netfront_queue*>(&queue);
@@ -28,7 +28,8 @@ Result<void> Device::connect() noexcept {
     const uint32_t mtu = new_mtu();
     XPV_TRY(check(xpv_netfront_os_start(os_, queue_count_, handles, &features_, mtu)));
     mtu_applied(mtu);
-    return write_answer(store(), settings_, offer, Span<const Address>{at, queue_count_});
+    return write_answer(store(), settings_.net, offer,
+                        Span<const net::QueuePlace>{at, queue_count_});
 }
 
 // As many of count queues as there are references and channels for, one at least.

@@ -18,12 +18,12 @@ Result<void> Queue::open(bool split) noexcept {
     const Key name{"vif", device_.settings().handle, "-q"};
     const Key name_rx{name.text(), index_, split ? "-rx" : ""};
     xpv_netfront_counters& counters = device_.counters(index_);
-    XPV_TRY(gate_.offer(device_.bus(), name_rx.text(), this, poller, counters.rx_irqs,
+    XPV_TRY(gate_.offer(device_.bus(), name_rx.text(), this, poller, counters.rx_events,
                         counters.rx_spurious));
     if (!split)
         return {};
     const Key name_tx{name.text(), index_, "-tx"};
-    return tx_gate_.offer(device_.bus(), name_tx.text(), this, poller, counters.tx_irqs,
+    return tx_gate_.offer(device_.bus(), name_tx.text(), this, poller, counters.tx_events,
                           counters.tx_spurious);
 }
 

@@ -53,7 +53,7 @@ private:
 class Device : public End<Device, Role::Front> {
 public:
     Device(xpv_xenbus* bus, xpv_netfront_os* os, const xpv_netfront_settings& settings) noexcept
-        : End{bus}, os_{os}, settings_{settings}, wanted_queues_{settings.max_queues},
+        : End{bus}, os_{os}, settings_{settings}, wanted_queues_{settings.net.max_queues},
           copybreak_{settings.rx_copybreak} {}
 
     // ---- for End ----------------------------------------------------------------
@@ -64,7 +64,7 @@ public:
 
     xpv_netfront_os* os() const noexcept { return os_; }
     const xpv_netfront_settings& settings() const noexcept { return settings_; }
-    const xpv_netfront_features& features() const noexcept { return features_; }
+    const xpv_net_features& features() const noexcept { return features_; }
     xpv_netfront_counters& counters(uint32_t index) noexcept { return counters_[index]; }
     Queue* queue(uint32_t index) const noexcept {
         return index < queue_count_ ? queues_[index] : nullptr;
@@ -87,7 +87,7 @@ private:
 
     xpv_netfront_os* const os_;
     const xpv_netfront_settings settings_;
-    xpv_netfront_features features_{};
+    xpv_net_features features_{};
     uint32_t wanted_queues_;
     uint32_t copybreak_;
     uint32_t mtu_ = 0; // applied last, of the node

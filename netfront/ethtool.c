@@ -4,41 +4,13 @@
 #include <linux/netdevice.h>
 
 #include "netfront/netfront.h"
+#include "shim/counters.h"
 
-#define COUNTER(field) \
-	.name = #field, .offset = offsetof(struct xpv_netfront_counters, field)
-
-static const struct {
-	const char *name;
-	u16 offset;
-} counters[] = {
-	{ COUNTER(tx_packets) },
-	{ COUNTER(tx_bytes) },
-	{ COUNTER(tx_slots) },
-	{ COUNTER(tx_notifies) },
-	{ COUNTER(tx_irqs) },
-	{ COUNTER(tx_spurious) },
-	{ COUNTER(tx_stops) },
-	{ COUNTER(tx_limits) },
-	{ COUNTER(tx_overdue) },
-	{ COUNTER(tx_drops) },
-	{ COUNTER(tx_errors) },
-	{ COUNTER(tx_buffers) },
-	{ COUNTER(rx_packets) },
-	{ COUNTER(rx_bytes) },
-	{ COUNTER(rx_slots) },
-	{ COUNTER(rx_notifies) },
-	{ COUNTER(rx_irqs) },
-	{ COUNTER(rx_spurious) },
-	{ COUNTER(rx_copied) },
-	{ COUNTER(rx_flipped) },
-	{ COUNTER(rx_errors) },
-	{ COUNTER(rx_drops) },
-	{ COUNTER(rx_refill_fails) },
-	{ COUNTER(rx_csum_fixups) },
-	{ COUNTER(grants_made) },
-	{ COUNTER(grants_ended) },
-	{ COUNTER(grants_deferred) },
+static const struct xpv_counter counters[] = {
+#define X(name) XPV_COUNTER(xpv_netfront_counters, name),
+	XPV_NETFRONT_TX_COUNTERS(X)
+		XPV_NETFRONT_RX_COUNTERS(X)
+#undef X
 };
 
 static void get_drvinfo(struct net_device *dev, struct ethtool_drvinfo *info)
@@ -58,29 +30,27 @@ static int get_sset_count(struct net_device *dev, int set)
 
 static void get_strings(struct net_device *dev, u32 set, u8 *data)
 {
-	u32 i, k;
+	char prefix[ETH_GSTRING_LEN];
+	u32 i;
 
 	if (set != ETH_SS_STATS)
 		return;
-	for (i = 0; i < dev->real_num_tx_queues; i++)
-		for (k = 0; k < ARRAY_SIZE(counters); k++)
-			ethtool_sprintf(&data, "queue_%u_%s", i,
-					counters[k].name);
+	for (i = 0; i < dev->real_num_tx_queues; i++) {
+		snprintf(prefix, sizeof(prefix), "queue_%u_", i);
+		xpv_counters_names(counters, ARRAY_SIZE(counters), prefix, &data);
+	}
 }
 
 static void get_ethtool_stats(struct net_device *dev,
 			      struct ethtool_stats *stats, u64 *data)
 {
 	struct xpv_netfront_os *nf = netdev_priv(dev);
-	u32 i, k;
+	u32 i;
 
-	for (i = 0; i < dev->real_num_tx_queues; i++) {
-		const u8 *from = (const u8 *)xpv_netfront_queue_counters(nf->core, i);
-
-		for (k = 0; k < ARRAY_SIZE(counters); k++)
-			*data++ = READ_ONCE(*(const u64 *)(from +
-							   counters[k].offset));
-	}
+	for (i = 0; i < dev->real_num_tx_queues; i++)
+		xpv_counters_read(counters, ARRAY_SIZE(counters),
+				  xpv_netfront_queue_counters(nf->core, i),
+				  data + i * ARRAY_SIZE(counters));
 }
 
 static void get_channels(struct net_device *dev, struct ethtool_channels *has)

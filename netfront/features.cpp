@@ -4,19 +4,6 @@
 namespace xpv::netfront {
 namespace {
 
-// Below queue-N; without the slash in our folder itself.
-constexpr const char* per_queue_keys[] = {"/tx-ring-ref", "/rx-ring-ref", "/event-channel",
-                                          "/event-channel-tx", "/event-channel-rx"};
-
-// Keys that we never write but other drivers do, each of which changes what a backend
-// puts in our ring or waits for.
-constexpr const char* foreign_keys[] = {"xdp-headroom",
-                                        "ctrl-ring-ref",
-                                        "event-channel-ctrl",
-                                        "request-multicast-control",
-                                        "feature-gso-tcpv4-prefix",
-                                        "feature-gso-tcpv6-prefix"};
-
 uint32_t hex_digit(char c) noexcept {
     if (c >= '0' && c <= '9')
         return static_cast<uint32_t>(c - '0');
@@ -27,86 +14,30 @@ uint32_t hex_digit(char c) noexcept {
     return 16;
 }
 
-// A node that may not be there.
-Result<void> remove(const Xenstore& store, const Key& key) noexcept {
-    Result<void> gone = store.remove(key);
-    if (!gone.ok() && gone.error() == Error::NoEntry)
-        return {};
-    return gone;
-}
-
-Result<void> write_queue(const Xenstore& store, bool flat, uint32_t index, const Address& at,
-                         bool split) noexcept {
-    const auto write = [&](const char* name, uint32_t number) noexcept {
-        return store.write(flat ? Key{name + 1} : Key{"queue-", index, name}, number);
-    };
-    XPV_TRY(write("/tx-ring-ref", at.tx_ref));
-    XPV_TRY(write("/rx-ring-ref", at.rx_ref));
-    if (!split)
-        return write("/event-channel", at.rx_port);
-    XPV_TRY(write("/event-channel-tx", at.tx_port));
-    return write("/event-channel-rx", at.rx_port);
-}
-
-// Backends look at flat keys and at queue-N/ ones by the number of queues, and
-// for split channels first: nothing of a former connection may stay.
-Result<void> remove_leftovers(const Xenstore& store) noexcept {
-    for (const char* name : per_queue_keys)
-        XPV_TRY(remove(store, name + 1));
-    for (const char* name : foreign_keys)
-        XPV_TRY(remove(store, name));
-    const Result<uint32_t> before =
-        store.optional(XPV_XS_OWN, "multi-queue-num-queues", 0, XPV_NET_MAX_QUEUES, 0);
-    for (uint32_t i = 0; i < before.value_or(XPV_NET_MAX_QUEUES); ++i)
-        XPV_TRY(remove(store, Key{"queue-", i}));
-    return remove(store, "multi-queue-num-queues");
-}
-
 } // namespace
 
-Result<Offer> read_offer(const Xenstore& store, const xpv_netfront_settings& settings,
+Result<Offer> read_offer(const Xenstore& store, const xpv_net_settings& settings,
                          uint32_t wanted_queues) noexcept {
-    const auto offers = [&store](const char* name, bool absent = false) noexcept {
-        return store.flag(XPV_XS_PEER, name, absent);
-    };
-    if (!offers("feature-rx-copy"))
-        return Error::Unsupported;
-
     Offer offer;
+    XPV_TRY_SET(offer.features, net::read_features(store, Role::Front, settings));
     const Result<uint32_t> most =
         store.optional(XPV_XS_PEER, "multi-queue-max-queues", 1, ~uint32_t{0}, 0);
     if (most.ok() && most.value() > 0) {
         offer.multi_queue = true;
         offer.queues = min(most.value(), wanted_queues);
     }
-    xpv_netfront_features& has = offer.features;
-    has.split = settings.split && offers("feature-split-event-channels");
-    has.sg = settings.sg && offers("feature-sg");
-    has.csum_v4 = settings.csum && !offers("feature-no-csum-offload");
-    has.csum_v6 = settings.csum && offers("feature-ipv6-csum-offload");
-    // A GSO packet is several slots, and comes without checksums.
-    const bool gso = settings.gso && has.sg;
-    has.gso_v4 = gso && has.csum_v4 && offers("feature-gso-tcpv4");
-    has.gso_v6 = gso && has.csum_v6 && offers("feature-gso-tcpv6");
     return offer;
 }
 
-Result<void> write_answer(const Xenstore& store, const xpv_netfront_settings& settings,
-                          const Offer& offer, Span<const Address> queues) noexcept {
-    const bool gso = settings.sg && settings.gso && settings.csum;
+Result<void> write_answer(const Xenstore& store, const xpv_net_settings& settings,
+                          const Offer& offer, Span<const net::QueuePlace> queues) noexcept {
     return store.transact([&]() noexcept -> Result<void> {
-        XPV_TRY(remove_leftovers(store));
+        XPV_TRY(net::remove_leftovers(store));
         if (offer.multi_queue)
             XPV_TRY(store.write("multi-queue-num-queues", queues.size()));
         for (uint32_t i = 0; i < queues.size(); ++i)
-            XPV_TRY(write_queue(store, queues.size() == 1, i, queues[i], offer.features.split));
-        XPV_TRY(store.write("request-rx-copy", 1));
-        XPV_TRY(store.write("feature-rx-notify", 1));
-        XPV_TRY(store.write("feature-sg", settings.sg));
-        XPV_TRY(store.write("feature-gso-tcpv4", gso));
-        XPV_TRY(store.write("feature-gso-tcpv6", gso));
-        XPV_TRY(store.write("feature-no-csum-offload", !settings.csum));
-        return store.write("feature-ipv6-csum-offload", settings.csum);
+            XPV_TRY(queues[i].write(store, i, queues.size()));
+        return net::write_features(store, Role::Front, settings);
     });
 }
 

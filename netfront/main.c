@@ -2,40 +2,17 @@
 /* The module, its parameters, and one device's life on the xenbus. */
 #define pr_fmt(fmt) "xpv-netfront: " fmt
 
-#include <linux/cpumask.h>
 #include <linux/debugfs.h>
 #include <linux/etherdevice.h>
 #include <linux/module.h>
 #include <xen/platform_pci.h>
 
+#include "net/params.h"
 #include "netfront/netfront.h"
-#include "shim/param.h"
-
-#define DEFAULT_QUEUES 8
-
-static unsigned int max_queues;
-XPV_PARAM(max_queues, max_queues, 1, XPV_NET_MAX_QUEUES, 0444,
-	  "Queues per vif, 1..64 (default: one per processor, at most 8)");
 
 static unsigned int rx_copybreak = 1600;
 XPV_PARAM(rx_copybreak, rx_copybreak, 0, XPV_NETFRONT_MAX_COPYBREAK, 0444,
-	  "Copy received packets of up to so many bytes, 0..4096 (default: 1600)");
-
-static bool sg = true;
-module_param(sg, bool, 0444);
-MODULE_PARM_DESC(sg, "Packets in more than one slot (scatter-gather)");
-
-static bool gso = true;
-module_param(gso, bool, 0444);
-MODULE_PARM_DESC(gso, "Segmentation offload, both directions (needs sg and csum)");
-
-static bool csum = true;
-module_param(csum, bool, 0444);
-MODULE_PARM_DESC(csum, "Checksum offload, both directions");
-
-static bool split = true;
-module_param(split, bool, 0444);
-MODULE_PARM_DESC(split, "Event channels of their own for transmit and receive");
+	  "received packets of up to so many bytes are copied, 0..4096 (default: 1600)");
 
 static struct xpv_netfront_os *os_of(struct xpv_xenbus *bus)
 {
@@ -65,12 +42,8 @@ static int netfront_register(struct xpv_netfront_os *nf)
 static struct xpv_xenbus *netfront_create(struct xenbus_device *dev)
 {
 	struct xpv_netfront_settings settings = {
-		.max_queues = max_queues,
+		.net = xpv_net_parameters(),
 		.rx_copybreak = rx_copybreak,
-		.sg = sg,
-		.gso = gso,
-		.csum = csum,
-		.split = split,
 	};
 	struct xpv_netfront_os *nf;
 	struct net_device *netdev;
@@ -79,7 +52,7 @@ static struct xpv_xenbus *netfront_create(struct xenbus_device *dev)
 
 	if (!handle || kstrtou32(handle + 1, 10, &settings.handle))
 		settings.handle = 0;
-	netdev = netfront_netdev_new(dev, max_queues, &settings);
+	netdev = netfront_netdev_new(dev, &settings.net);
 	if (!netdev) {
 		xenbus_dev_fatal(dev, -ENOMEM, "creating the net device");
 		return ERR_PTR(-ENOMEM);
@@ -129,8 +102,6 @@ static int __init netfront_init(void)
 {
 	int err;
 
-	if (!max_queues)
-		max_queues = min_t(u32, num_online_cpus(), DEFAULT_QUEUES);
 	netfront_debugfs_init();
 	err = xpv_end_register(&netfront_driver);
 	if (err)

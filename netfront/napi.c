@@ -3,8 +3,8 @@
 #include <linux/etherdevice.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
-#include <net/checksum.h>
 
+#include "net/offload.h"
 #include "net/teardown.h"
 #include "netfront/netfront.h"
 #include "shim/page_pool.h"
@@ -120,42 +120,13 @@ static struct sk_buff *flipped_skb(struct netfront_queue *queue,
 	return skb;
 }
 
-/* Tell the stack what the backend said; drop what it cannot have meant. */
-static int set_offload(struct netfront_queue *queue, struct sk_buff *skb,
-		       const struct xpv_offload *offload)
-{
-	bool recalculate = false;
-
-	if (offload->gso) {
-		skb_shinfo(skb)->gso_size = offload->gso_size;
-		skb_shinfo(skb)->gso_type =
-			SKB_GSO_DODGY | (offload->gso == XPV_GSO_TCPV6 ?
-						 SKB_GSO_TCPV6 :
-						 SKB_GSO_TCPV4);
-		/* Some backends forget to say it, but it cannot be otherwise. */
-		if (offload->csum != XPV_CSUM_BLANK) {
-			recalculate = true;
-			xpv_netfront_queue_counters(queue->nf->core,
-						    queue->index)
-				->rx_csum_fixups++;
-		}
-	}
-	if (offload->csum == XPV_CSUM_BLANK || recalculate) {
-		skb->ip_summed = CHECKSUM_PARTIAL;
-		return skb_checksum_setup(skb, recalculate);
-	}
-	if (offload->csum == XPV_CSUM_VALIDATED &&
-	    queue->nf->netdev->features & NETIF_F_RXCSUM)
-		skb->ip_summed = CHECKSUM_UNNECESSARY;
-	return 0;
-}
-
 static void receive(struct netfront_queue *queue,
 		    const struct xpv_netfront_packet *packet)
 {
 	struct sk_buff *skb = packet->copy ? copied_skb(queue, packet) :
 					     flipped_skb(queue, packet);
 	struct xpv_netfront_counters *counters;
+	bool good, fixed = false;
 
 	if (unlikely(!skb)) {
 		counters = xpv_netfront_queue_counters(queue->nf->core, queue->index);
@@ -165,9 +136,13 @@ static void receive(struct netfront_queue *queue,
 	skb->protocol = eth_type_trans(skb, queue->nf->netdev);
 	skb_reset_network_header(skb);
 	skb_record_rx_queue(skb, queue->index);
-	if (unlikely(set_offload(queue, skb, &packet->offload))) {
+	good = xpv_net_set_offload(skb, &packet->offload, &fixed);
+	if (unlikely(fixed || !good)) {
 		counters = xpv_netfront_queue_counters(queue->nf->core, queue->index);
-		counters->rx_errors++;
+		counters->rx_gso_fixups += fixed;
+		counters->rx_errors += !good;
+	}
+	if (unlikely(!good)) {
 		kfree_skb(skb);
 		return;
 	}

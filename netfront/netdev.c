@@ -8,6 +8,7 @@
 #include <net/sock.h>
 #include <net/tcp.h>
 
+#include "net/offload.h"
 #include "net/teardown.h"
 #include "netfront/netfront.h"
 
@@ -31,23 +32,6 @@ static u32 flatten(const struct sk_buff *skb, struct xpv_bytes *runs)
 		runs[n++].length = skb_frag_size(&info->frags[i]);
 	}
 	return n;
-}
-
-static struct xpv_offload offload_of(const struct sk_buff *skb)
-{
-	const struct skb_shared_info *info = skb_shinfo(skb);
-	struct xpv_offload offload = { 0 };
-
-	if (skb->ip_summed == CHECKSUM_PARTIAL)
-		offload.csum = XPV_CSUM_BLANK;
-	else if (skb->ip_summed == CHECKSUM_UNNECESSARY)
-		offload.csum = XPV_CSUM_VALIDATED;
-	if (info->gso_size) {
-		offload.gso = info->gso_type & SKB_GSO_TCPV6 ? XPV_GSO_TCPV6 :
-							       XPV_GSO_TCPV4;
-		offload.gso_size = info->gso_size;
-	}
-	return offload;
 }
 
 /* TCP sends nothing more: what tcp_small_queue_check() will say. */
@@ -129,7 +113,7 @@ static netdev_tx_t netfront_start_xmit(struct sk_buff *skb,
 		send.packet = skb;
 		send.at_limit |= owner_at_limit(skb);
 	}
-	offload = offload_of(skb);
+	offload = xpv_net_get_offload(skb);
 	if (offload.csum == XPV_CSUM_BLANK)
 		send.ipv6 = vlan_get_protocol(skb) == htons(ETH_P_IPV6);
 
@@ -214,19 +198,8 @@ static netdev_features_t netfront_fix_features(struct net_device *dev,
 {
 	struct xpv_netfront_os *nf = netdev_priv(dev);
 
-	if (!nf->live)
-		return features;
-	if (!nf->features.sg)
-		features &= ~NETIF_F_SG;
-	if (!nf->features.csum_v4)
-		features &= ~NETIF_F_IP_CSUM;
-	if (!nf->features.csum_v6)
-		features &= ~NETIF_F_IPV6_CSUM;
-	if (!nf->features.gso_v4)
-		features &= ~NETIF_F_TSO;
-	if (!nf->features.gso_v6)
-		features &= ~NETIF_F_TSO6;
-	return features;
+	return nf->live ? xpv_net_fix_features(&nf->features, features) :
+			  features;
 }
 
 static void netfront_get_stats64(struct net_device *dev,
@@ -276,9 +249,10 @@ static void peers_work(struct work_struct *work)
 		netdev_notify_peers(nf->netdev);
 }
 
-struct net_device *netfront_netdev_new(struct xenbus_device *dev, u32 max_queues,
-				       const struct xpv_netfront_settings *may)
+struct net_device *netfront_netdev_new(struct xenbus_device *dev,
+				       const struct xpv_net_settings *may)
 {
+	const u32 max_queues = may->max_queues;
 	struct xpv_netfront_os *nf;
 	struct net_device *netdev;
 	u32 i;
@@ -353,7 +327,7 @@ static void set_mtu(struct xpv_netfront_os *nf, u32 mtu)
 
 int xpv_netfront_os_start(struct xpv_netfront_os *os, uint32_t count,
 			  struct xpv_netfront_queue *const *queues,
-			  const struct xpv_netfront_features *features,
+			  const struct xpv_net_features *features,
 			  uint32_t mtu)
 {
 	struct net_device *dev = os->netdev;

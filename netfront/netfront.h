@@ -33,7 +33,7 @@ struct xpv_netfront_os {
 	u32 max_queues;
 
 	/* All below: written under rtnl. */
-	struct xpv_netfront_features features;
+	struct xpv_net_features features;
 	u32 count;		       /* connected queues */
 	u32 usable;		       /* of them, now: net/teardown.h */
 	bool live;		       /* queues are connected and not stopped */
@@ -44,8 +44,8 @@ struct xpv_netfront_os {
 extern const struct ethtool_ops netfront_ethtool_ops;
 
 /* netdev.c */
-struct net_device *netfront_netdev_new(struct xenbus_device *dev, u32 max_queues,
-				       const struct xpv_netfront_settings *may);
+struct net_device *netfront_netdev_new(struct xenbus_device *dev,
+				       const struct xpv_net_settings *may);
 void netfront_netdev_free(struct net_device *netdev);
 
 /* napi.c */

@@ -178,7 +178,7 @@ void Rx::finish() noexcept {
     if (packet_.copy)
         ++counters.rx_copied;
     else
-        counters.rx_flipped += count;
+        counters.rx_pages_up += count;
     packets_[packet_count_++] = packet_;
     packet_start_ = piece_count_;
 }

@@ -44,7 +44,7 @@ void Tx::release() noexcept {
 
 // A packet that waited for a while may meet another backend than it was made for.
 bool Tx::negotiated(xpv_offload offload, bool ipv6) const noexcept {
-    const xpv_netfront_features& both = queue_.device().features();
+    const xpv_net_features& both = queue_.device().features();
     if (offload.csum == XPV_CSUM_BLANK && !(ipv6 ? both.csum_v6 : both.csum_v4))
         return false;
     return offload.gso == XPV_GSO_NONE ||

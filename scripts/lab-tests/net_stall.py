@@ -177,7 +177,7 @@ def unmapped(name):
     text = run(f"ethtool -S {vif(name)}")
 
     def count(what):
-        return sum(int(value) for value in re.findall(rf"\btx_{what}_ops: (\d+)", text))
+        return sum(int(value) for value in re.findall(rf"\bguest_tx_{what}_ops: (\d+)", text))
     print(f"# {name}: {count('map')} pages mapped, {count('unmap')} unmapped", flush=True)
     check(count("map") > 0, "no page was mapped")
     return count("map") - count("unmap") < 64

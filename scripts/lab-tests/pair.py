@@ -171,7 +171,7 @@ def mapped(name):
     """Large packets came in the guest's pages, each of which was given back."""
     def count(what):
         return sum(int(value) for value in
-                   re.findall(rf"\btx_{what}_ops: (\d+)", run(f"ethtool -S {vif(name)}")))
+                   re.findall(rf"\bguest_tx_{what}_ops: (\d+)", run(f"ethtool -S {vif(name)}")))
     check(count("map") > 0, "no page was mapped")
     wait_for("every page is unmapped", lambda: count("unmap") == count("map"))
 
