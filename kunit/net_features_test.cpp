@@ -123,6 +123,17 @@ TEST(net_features_written) {
         CHECK_EQ(own.number("feature-rx-flip"), front ? ~0u : 0u);
         CHECK_EQ(own.number("multi-queue-max-queues"), front ? ~0u : 4u);
         CHECK_EQ(own.count(), front ? 7u : 9u);
+        // Nothing is offered that would not be used.
+        for (uint32_t bits = 0; bits < 16; ++bits) {
+            const xpv_net_settings settings = settings_of(bits);
+            CHECK(written(world, role, settings));
+            CHECK_EQ(own.number("feature-sg"), settings.sg);
+            CHECK_EQ(own.number("feature-no-csum-offload"), !settings.csum);
+            CHECK_EQ(own.number("feature-ipv6-csum-offload"), settings.csum);
+            for (const char* gso : each("feature-gso-tcpv4", "feature-gso-tcpv6"))
+                CHECK_EQ(own.number(gso), settings.gso && settings.sg && settings.csum);
+            CHECK_EQ(own.number("feature-split-event-channels"), front ? ~0u : settings.split);
+        }
     }
 }
 
