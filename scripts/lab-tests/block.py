@@ -189,7 +189,8 @@ def leaks(name):
 
 # What `lab run --disk` makes, as its options say: kind, sector, read-only, backend.
 # Few, since libxl gives the hotplug scripts of all of them 40 s together.
-GIVEN = ("power", "file,ro", "file,sector=4096", "null,size=4096", "ram,backend=qdisk,size=33")
+GIVEN = ("power,size=512", "file,ro", "file,sector=4096", "null,size=4096",
+         "ram,backend=qdisk,size=33")
 
 
 def given(name):
