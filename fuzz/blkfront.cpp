@@ -3,7 +3,7 @@
 // time, keeps grants, comes and goes, while memory and grants fail here and there. Every
 // request has to come back once.
 #include "fuzz/input.hpp"
-#include "kunit/blkfront_fake.hpp"
+#include "blkfront/test/fake.hpp"
 #include "kunit/check.hpp"
 
 namespace xpv::fuzz {

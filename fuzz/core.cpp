@@ -6,8 +6,8 @@
 #include "core/xenstore.hpp"
 #include "fuzz/input.hpp"
 #include "kunit/check.hpp"
-#include "kunit/fake_ring.hpp"
-#include "kunit/fake_world.hpp"
+#include "kunit/fake/ring.hpp"
+#include "kunit/fake/world.hpp"
 #include "net/netif.hpp"
 
 namespace xpv::fuzz {

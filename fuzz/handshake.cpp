@@ -3,8 +3,8 @@
 // and shows any state at any time, while every upcall may fail.
 #include "core/xenstore.hpp"
 #include "fuzz/input.hpp"
-#include "kunit/netback_fakes.hpp"
-#include "kunit/netfront_fake.hpp"
+#include "netback/test/fake.hpp"
+#include "netfront/test/fake.hpp"
 
 namespace xpv::fuzz {
 namespace {

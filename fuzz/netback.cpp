@@ -2,7 +2,7 @@
 // Target: the backend in service, with a guest that puts anything on its rings at any
 // time, takes grants back, floods events, while memory and grants fail here and there.
 #include "fuzz/input.hpp"
-#include "kunit/netback_fakes.hpp"
+#include "netback/test/fake.hpp"
 
 namespace xpv::fuzz {
 namespace {

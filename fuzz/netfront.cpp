@@ -3,7 +3,7 @@
 // keeps grants, floods events, while memory and grants fail here and there.
 #include "fuzz/input.hpp"
 #include "kunit/check.hpp"
-#include "kunit/netfront_fake.hpp"
+#include "netfront/test/fake.hpp"
 
 namespace xpv::fuzz {
 namespace {

@@ -4,7 +4,7 @@
  * that is not listed here does not compile (-Wmissing-declarations).
  *
  *   SUITE(topic)                    kunit.py knows it as xpv_topic
- *   CASE(topic_what_it_shows)       kunit/topic_test.cpp: TEST(topic_what_it_shows) {...}
+ *   CASE(topic_what_it_shows)       .../topic_test.cpp: TEST(topic_what_it_shows) {...}
  *   END_SUITE(topic)
  */
 SUITE(harness)

@@ -20,8 +20,8 @@ CXXFLAGS := -std=gnu++20 -O1 -g -ffreestanding -fno-exceptions -fno-rtti -fno-om
 	-iquote . -include kunit/step.hpp -Ibuild/include -DXPV_KUNIT_SELFTEST $(SANITIZE) $(HOST_CXXFLAGS)
 
 # Objects that a fuzz target needs as well: all but the suites.
-library := $(patsubst %.cpp,$(out)/%.o,$(filter-out kunit/%_test.cpp,$(xpv-kunit-cpp)))
-suites  := $(patsubst %.cpp,$(out)/%.o,$(filter kunit/%_test.cpp,$(xpv-kunit-cpp)))
+library := $(patsubst %.cpp,$(out)/%.o,$(filter-out %_test.cpp,$(xpv-kunit-cpp)))
+suites  := $(patsubst %.cpp,$(out)/%.o,$(filter %_test.cpp,$(xpv-kunit-cpp)))
 host    := $(out)/kunit/host/os.o
 
 suites: $(out)/suites

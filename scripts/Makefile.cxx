@@ -34,7 +34,7 @@ xpv-cxx-flags = -Wp,-MMD,$(depfile) -nostdinc \
 	-std=gnu++20 -ffreestanding -fno-exceptions -fno-rtti \
 	-fno-threadsafe-statics -fno-use-cxa-atexit -fno-gnu-unique \
 	-fno-asynchronous-unwind-tables -fvisibility=hidden $(xpv-cxx-warnings) \
-	$(if $(filter $(xpv-top)/kunit/%,$<),-Wframe-larger-than=8192)
+	$(if $(or $(filter $(xpv-top)/kunit/%,$<),$(findstring /test/,$<)),-Wframe-larger-than=8192)
 
 # Inline functions arrive as COMDAT groups, one in every object that uses them.
 # `ld -r` cannot drop the copies, since ftrace's and the return thunk's tables

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// More requests than slots, pages or events.
+#include "blkfront/test/fake.hpp"
+#include "kunit/check.hpp"
+#include "kunit/each.hpp"
+
+using namespace xpv;
+using fake::Blkback;
+using fake::BlockRequest;
+using fake::BlockRequests;
+using fake::Call;
+using fake::Disk;
+using test::each;
+
+// More than the ring takes: all are accepted, all come back, one event wakes the backend.
+TEST(blkfront_more_requests_than_slots) {
+    for (uint32_t indirect : each(0u, 256u)) {
+        Disk disk{1, 0, indirect};
+        CHECK(disk.connect());
+        Blkback back{disk};
+        BlockRequests requests{100};
+        const uint32_t before = disk.world.events.notified();
+        for (uint32_t i = 0; i < 100; ++i) {
+            disk.prepare(requests[i], XPV_BLKFRONT_WRITE, i * 80, 80, 0, i);
+            disk.submit(requests[i], i != 99);
+        }
+        CHECK_EQ(disk.world.events.notified(), before + 1);
+        CHECK_EQ(back.requests(), 32u);
+        back.serve();
+        for (uint32_t i = 0; i < 100; ++i) {
+            CHECK_EQ(requests[i].done, 1u);
+            CHECK(disk.stored(i * 80, 80, i));
+        }
+        disk.world.grants.let_go_all();
+    }
+}
+
+TEST(blkfront_commit_shows_what_was_put) {
+    Disk disk;
+    CHECK(disk.connect());
+    Blkback back{disk};
+    BlockRequest request;
+    disk.prepare(request, XPV_BLKFRONT_WRITE, 0, 8);
+    disk.submit(request, true);
+    CHECK_EQ(back.requests(), 0u);
+    xpv_blkfront_commit(disk.device, 0);
+    CHECK_EQ(back.serve(), 1u);
+    CHECK_EQ(request.done, 1u);
+    disk.world.grants.let_go_all();
+}
+
+// The pool is smaller than what is asked for: requests wait in line and all go through,
+// on both rings.
+TEST(blkfront_pool_runs_dry) {
+    for (uint8_t persistent : each(XPV_BLKFRONT_ON, XPV_BLKFRONT_OFF)) {
+        Disk disk{2, 0};
+        disk.settings.persistent = persistent;
+        CHECK(disk.connect());
+        Blkback one{disk, 0};
+        Blkback two{disk, 1};
+        BlockRequests requests{12};
+        for (uint32_t i = 0; i < 12; ++i) {
+            // One that is not aligned has to be copied.
+            disk.prepare(requests[i], XPV_BLKFRONT_WRITE, i * 512, 1024, i % 3 == 0 ? 4 : 0, i);
+            disk.submit(requests[i], false, i % 2);
+        }
+        for (uint32_t i = 0; i < 24; ++i) {
+            one.serve();
+            two.serve();
+        }
+        for (uint32_t i = 0; i < 12; ++i)
+            CHECK_EQ(requests[i].done, 1u);
+        CHECK(xpv_blkfront_ring_counters(disk.device, 0)->pool_empty > 0 ||
+              persistent == XPV_BLKFRONT_OFF);
+        disk.world.grants.let_go_all();
+    }
+}
+
+// No memory for more pages than the reserve: slower, never stuck.
+TEST(blkfront_no_memory_to_grow) {
+    Disk disk;
+    CHECK(disk.connect());
+    Blkback back{disk};
+    disk.world.account.fail(Call::PageAlloc, 1, 1000000);
+    BlockRequests requests{8};
+    for (uint32_t i = 0; i < 8; ++i) {
+        disk.prepare(requests[i], XPV_BLKFRONT_WRITE, i * 1000, 1000, 0, i);
+        disk.submit(requests[i]);
+    }
+    for (uint32_t i = 0; i < 8; ++i)
+        back.serve();
+    for (uint32_t i = 0; i < 8; ++i) {
+        CHECK_EQ(requests[i].done, 1u);
+        CHECK(disk.stored(i * 1000, 1000, i));
+    }
+    disk.world.account.fail_nothing();
+    disk.world.grants.let_go_all();
+}
+
+TEST(blkfront_idle_pages_go_back) {
+    Disk disk;
+    CHECK(disk.connect());
+    Blkback back{disk};
+    const uint32_t reserve = disk.summary().pool_kept;
+    BlockRequest requests[2];
+    for (BlockRequest& request : requests) {
+        disk.prepare(request, XPV_BLKFRONT_WRITE, 0, 2048);
+        disk.submit(request);
+    }
+    CHECK_EQ(disk.os.ticks, 1u);
+    back.serve();
+    CHECK_EQ(disk.summary().pool_kept, 514u);
+    // All that is mapped stays.
+    disk.world.grants.let_go_all();
+    for (uint32_t i = 0; i < 20; ++i)
+        xpv_blkfront_tick(disk.device);
+    CHECK_EQ(disk.summary().pool_kept, reserve);
+    CHECK_EQ(disk.summary().pool_free, reserve);
+    CHECK_EQ(disk.world.grants.loud, 0u);
+}
+
+// One of many slots fails: the request fails once, when all are answered.
+TEST(blkfront_a_part_fails) {
+    for (uint32_t fails = 0; fails < 24; ++fails) {
+        Disk disk{1, 0, 0};
+        CHECK(disk.connect());
+        Blkback back{disk};
+        BlockRequests busy{20};
+        BlockRequest request;
+        for (BlockRequest& other : busy) {
+            disk.prepare(other, XPV_BLKFRONT_READ, 0, 8);
+            disk.submit(other);
+        }
+        disk.prepare(request, XPV_BLKFRONT_WRITE, 0, 2048);
+        disk.submit(request); // only half of it finds slots
+        Blkback::Taken taken;
+        uint32_t part = 0;
+        while (back.take(taken)) {
+            const bool ours = taken.inner == 1;
+            back.answer(taken.id, taken.inner, ours && part == fails ? -1 : 0);
+            part += ours;
+            back.publish();
+        }
+        CHECK_EQ(request.done, 1u);
+        CHECK_EQ(request.pdu.status, XPV_BLKFRONT_IO_ERROR);
+        for (BlockRequest& other : busy)
+            CHECK_EQ(other.done, 1u);
+        CHECK_EQ(back.requests(), 0u);
+        CHECK_EQ(disk.summary().pool_free, disk.summary().pool_kept);
+        disk.world.grants.let_go_all();
+    }
+}
+
+// All slots that were put are answered, but not all were put.
+TEST(blkfront_half_of_it_is_answered) {
+    Disk disk{1, 0, 0};
+    CHECK(disk.connect());
+    Blkback back{disk};
+    BlockRequest request;
+    disk.prepare(request, XPV_BLKFRONT_WRITE, 0, 2048, 0, 5);
+    BlockRequests busy{20};
+    for (BlockRequest& other : busy) {
+        disk.prepare(other, XPV_BLKFRONT_READ, 4096, 8);
+        disk.submit(other);
+    }
+    disk.submit(request);
+    Blkback::Taken taken;
+    static Blkback::Taken others[20];
+    for (Blkback::Taken& other : others)
+        CHECK(back.take(other));
+    for (uint32_t i = 0; i < 12; ++i) {
+        CHECK(back.take(taken));
+        back.perform(taken);
+        back.answer(taken.id, taken.inner);
+    }
+    back.publish();
+    CHECK_EQ(request.done, 0u);
+    CHECK_EQ(back.requests(), 12u);
+    for (Blkback::Taken& other : others)
+        back.answer(other.id, other.inner);
+    back.publish();
+    CHECK_EQ(back.serve(), 12u);
+    CHECK_EQ(request.done, 1u);
+    CHECK(disk.stored(0, 2048, 5));
+    disk.world.grants.let_go_all();
+}
+
+// One event for several answers: never for more than half of what is in flight, and a look
+// follows.
+TEST(blkfront_events_for_several_answers) {
+    Disk disk;
+    disk.settings.event_batch = 4;
+    CHECK(disk.connect());
+    Blkback back{disk};
+    BlockRequests requests{16};
+    static Blkback::Taken taken[16];
+    for (BlockRequest& request : requests) {
+        disk.prepare(request, XPV_BLKFRONT_READ, 0, 8);
+        disk.submit(request);
+    }
+    for (Blkback::Taken& one : taken)
+        CHECK(back.take(one));
+    uint32_t answered = 0;
+    const auto answer = [&]() noexcept {
+        back.answer(taken[answered].id, 0);
+        ++answered;
+        return back.publish();
+    };
+    CHECK(answer());
+    CHECK_EQ(disk.os.looks, 1u);
+    for (uint32_t i = 0; i < 3; ++i)
+        CHECK(!answer());
+    CHECK_EQ(disk.os.done, 1u);
+    CHECK(answer()); // the fourth
+    CHECK_EQ(disk.os.done, 5u);
+    CHECK(!answer());
+    // The look finds one, and the next, when there is none, asks for each.
+    CHECK(xpv_blkfront_look(disk.device, 0));
+    CHECK_EQ(disk.os.done, 6u);
+    CHECK(!xpv_blkfront_look(disk.device, 0));
+    CHECK(answer());
+    while (answered < 16)
+        (void)answer();
+    (void)xpv_blkfront_look(disk.device, 0);
+    CHECK_EQ(disk.os.done, 16u);
+    disk.world.grants.let_go_all();
+}
