@@ -167,8 +167,8 @@ void one(Input& in) {
         vif.world.account.fail_nothing();
     }
     if (vif.world.ends.asked(XPV_BROKE) != 0) {
-        EXPECT(vif.world.log.errors > 0); // it said why
         vif.handle(XPV_BROKE);
+        EXPECT(vif.world.log.errors > 0); // it said why
     }
     vif.remove();
 }
