@@ -301,9 +301,11 @@ TEST(netback_connect_end) {
         CHECK_EQ(world.bus.state(), closed);
         // Nothing more comes of it, however often we look: the bus takes the device.
         const uint32_t switched = world.bus.switched;
+        const uint32_t reads = world.account.calls(Call::XsRead);
         c.vif.handle(XPV_CHANGED);
         c.vif.handle(XPV_CHANGED);
         CHECK_EQ(world.bus.switched, switched);
+        CHECK_EQ(world.account.calls(Call::XsRead), reads + 4); // two states, `online` twice
         CHECK_EQ(world.account.ring_mappings.outstanding(), 0u);
     }
 }
