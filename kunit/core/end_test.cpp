@@ -173,7 +173,7 @@ TEST(end_front_that_is_broken) {
     b.peer(XenbusStateInitWait);
     b.peer(XenbusStateConnected);
     CHECK_EQ(b.toy.announced, 2u);
-    CHECK(!b.world.bus.reported); // in service again: the toolstack's node is taken back
+    CHECK(!b.world.bus.reported);         // in service again: the toolstack's node is taken back
     CHECK_EQ(b.toy.handle(XPV_BROKE), 0); // the work comes late
     CHECK(b.toy.has_ring());
     CHECK_EQ(b.toy.phase(), Phase::Connected);
