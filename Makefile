@@ -113,7 +113,7 @@ lab-test:        ## the drivers on real Xen in QEMU, against themselves and Linu
 .PHONY: lab-test
 
 bare-test:        ## the modules on a machine without Xen
-	@scripts/bare-test
+	@lab/bare-test
 .PHONY: bare-test
 
 test:        ## the whole ladder; ends with `N passed, N failed`

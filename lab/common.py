@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 
-HERE = os.path.dirname(os.path.realpath(__file__))  # scripts/lab.d
-TOP = os.path.dirname(os.path.dirname(HERE))        # the checkout
+HERE = os.path.dirname(os.path.realpath(__file__))  # lab/
+TOP = os.path.dirname(HERE)                         # the checkout
 
 # Exit statuses of the lab's own; every other one is SCRIPT's.
 USAGE = 2          # an option or a value is wrong; nothing was started

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The part of `scripts/bench --account` in dom0: marks for the plugin that counts
-(scripts/bench.d/count.c), and what tells whose code was counted."""
+(bench/count.c), and what tells whose code was counted."""
 
 import ctypes
 import mmap
