@@ -119,7 +119,7 @@ bool Ring::reap(RequestList& over) noexcept {
 
 bool Ring::broken(const char* what, uint32_t value) noexcept {
     broken_ = true;
-    device_.fail(what, index_, value);
+    device_.faults().raise(what, index_, value);
     return false;
 }
 
@@ -184,7 +184,7 @@ void Ring::finish(RequestList& over) noexcept {
         if ((request->flags & lent) != 0) {
             count.grants += request->grants;
             if (!pool.unlend(request->first)) {
-                device_.fail("grants in use after the answer", index_, request->grants);
+                device_.faults().raise("grants in use after the answer", index_, request->grants);
                 const Guard guard{lock_};
                 held_.push(*request);
                 continue;

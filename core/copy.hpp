@@ -15,7 +15,7 @@ public:
     CopyBatch() noexcept = default;
 
     uint32_t count() const noexcept { return count_; }
-    uint32_t room() const noexcept { return XPV_COPY_BATCH - count_; }
+    uint32_t free() const noexcept { return XPV_COPY_BATCH - count_; }
 
     // From the peer's granted page to our memory. Neither range crosses 4 KiB.
     void from_peer(uint16_t domid, uint32_t ref, uint16_t offset, uint64_t our_gfn,

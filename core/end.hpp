@@ -57,11 +57,8 @@ public:
         return to_errno(settled);
     }
 
-    // The other end broke the protocol: see FaultLine. Any context.
-    void fail(const char* what, uint32_t queue, uint32_t value) noexcept {
-        fault_.raise(what, queue, value);
-    }
     bool broken() const noexcept { return fault_.raised(); }
+    // Where the other end's breaches of the protocol are raised. Any context.
     FaultLine& faults() noexcept { return fault_; }
 
     xpv_xenbus* bus() const noexcept { return bus_; }

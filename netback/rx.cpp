@@ -46,7 +46,7 @@ void RxPath::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
         const uint32_t size = min(left, page_size);
         for (uint32_t filled = 0; filled < size;) {
             const uint32_t bytes = min(piece->length - piece_done, size - filled);
-            if (copies_.room() == 0)
+            if (copies_.free() == 0)
                 run_copies();
             const auto from = static_cast<uint16_t>(piece->offset + piece_done);
             if (piece->foreign)

@@ -231,7 +231,7 @@ void TxPath::copy_packet(const Taken& taken, const xpv_netback_tx_packet& packet
         const xpv_netback_room& room = packet.room[i];
         for (uint32_t filled = 0; filled < room.length;) {
             const uint32_t bytes = min(room.length - filled, slot->size - done);
-            if (copies_.room() == 0)
+            if (copies_.free() == 0)
                 run_copies();
             copies_.from_peer(domid_, slot->gref, static_cast<uint16_t>(slot->offset + done),
                               room.gfn, static_cast<uint16_t>(room.offset + filled),

@@ -26,6 +26,7 @@ public:
 
     Device& device() const noexcept { return device_; }
     uint32_t index() const noexcept { return index_; }
+    QueueFault fault() const noexcept; // any context
     bool split() const noexcept { return split_; }
     const EventGate<Queue>& rx_gate() const noexcept { return gate_; }
     const EventGate<Queue>& tx_gate() const noexcept { return split_ ? tx_gate_ : gate_; }
@@ -95,6 +96,8 @@ private:
     Queue* queues_[XPV_NET_MAX_QUEUES] = {};
     xpv_netfront_counters counters_[XPV_NET_MAX_QUEUES] = {};
 };
+
+inline QueueFault Queue::fault() const noexcept { return {device_.faults(), index_}; }
 
 } // namespace xpv::netfront
 

@@ -43,8 +43,7 @@ uint32_t Rx::poll(uint32_t max, const xpv_netfront_packet** packets) noexcept {
     carry_over();
     const Result<uint32_t> pending = ring_->pending();
     if (!pending.ok()) [[unlikely]] {
-        device.fail("more receive responses than requests, in flight", queue_.index(),
-                    ring_->in_flight());
+        queue_.fault().raise("more receive responses than requests, in flight", ring_->in_flight());
         return 0;
     }
     const RingIndex start = ring_->response_index();
@@ -190,8 +189,8 @@ bool Rx::end_grants() noexcept {
     const uint32_t ended = pages_.end({flip_, flip_count_});
     device.counters(queue_.index()).grants_ended += ended;
     if (ended < flip_count_) [[unlikely]] {
-        device.fail("pages of received packets still in use, of them", queue_.index(),
-                    flip_count_ - ended);
+        queue_.fault().raise("pages of received packets still in use, of them",
+                             flip_count_ - ended);
         return false; // close() sorts out which
     }
     for (uint32_t i = 0; i < flip_count_; ++i)

@@ -195,7 +195,7 @@ void Tx::publish() noexcept {
 uint32_t Tx::reap() noexcept {
     const Result<uint32_t> pending = ring_->pending();
     if (!pending.ok()) [[unlikely]] {
-        queue_.device().fail("more transmit responses than requests, in flight", queue_.index(),
+        queue_.fault().raise("more transmit responses than requests, in flight",
                              ring_->in_flight());
         return 0;
     }
@@ -216,14 +216,14 @@ bool Tx::take_response() noexcept {
     const TxResponse response = ring_->take();
     if (response.status == NETIF_RSP_NULL) {
         if (extras_ == 0) [[unlikely]] {
-            device.fail("a null response without an extra, id", queue_.index(), response.id);
+            queue_.fault().raise("a null response without an extra, id", response.id);
             return false;
         }
         --extras_;
         return true;
     }
     if (!ids_.give(response.id).ok()) [[unlikely]] {
-        device.fail("a transmit response for no request, id", queue_.index(), response.id);
+        queue_.fault().raise("a transmit response for no request, id", response.id);
         return false;
     }
     if (response.status != NETIF_RSP_OKAY) [[unlikely]]

@@ -67,7 +67,7 @@ TEST(copy_from_the_peer) {
     batch->from_peer(peer, ref, 0, ours.gfn(), 0, 1, 2);
     batch->from_peer(peer, ref, 4095, ours.gfn(), 4095, 1, 3);
     CHECK_EQ(batch->count(), 3u);
-    CHECK_EQ(batch->room(), XPV_COPY_BATCH - 3u);
+    CHECK_EQ(batch->free(), XPV_COPY_BATCH - 3u);
     CHECK_EQ(run(*batch).count, 0u);
     CHECK_EQ(batch->count(), 0u);
     CHECK_EQ(__builtin_memcmp(ours.bytes() + 3000, bytes + 100, 200), 0);
@@ -153,7 +153,7 @@ TEST(copy_batch_is_full_and_used_again) {
     Batch batch;
     const uint32_t ref = world.peers.share(peer);
     for (uint32_t round = 0; round < 3; ++round) {
-        for (uint32_t i = 0; batch->room() != 0; ++i)
+        for (uint32_t i = 0; batch->free() != 0; ++i)
             batch->to_peer(peer, ref, 0, ours.gfn(), 0, 4, i);
         CHECK_EQ(batch->count(), uint32_t{XPV_COPY_BATCH});
         world.account.fail(Call::Copy, round + 1, 2);
@@ -161,7 +161,7 @@ TEST(copy_batch_is_full_and_used_again) {
         CHECK_EQ(failures.count, 2u);
         CHECK_EQ(failures.tags[0], round);
         CHECK_EQ(failures.tags[1], round + 1);
-        CHECK_EQ(batch->room(), uint32_t{XPV_COPY_BATCH});
+        CHECK_EQ(batch->free(), uint32_t{XPV_COPY_BATCH});
     }
     CHECK_EQ(run(*batch).count, 0u); // nothing to do, nothing asked of Xen
     CHECK_EQ(world.account.calls(Call::Copy), 3u * XPV_COPY_BATCH);
