@@ -73,7 +73,7 @@ def recreate(name):
     if status(f"xl create /etc/xen/{name}.cfg", 300) != 0:
         run(f"xl destroy {name}", ok=False)
         run(f"xl create /etc/xen/{name}.cfg", timeout=300)
-    run(f"guest-wait {name} 300", timeout=320)
+    run(f"guest-wait {name} 1200", timeout=1300)
     online(name, 120)
 
 
@@ -128,7 +128,7 @@ class Traffic:
         # Both give way to what the step does, which would take minutes on a busy machine.
         self.server = guest_start(self.name, "exec nice -n 10 iperf3 -s -p 5100 >/dev/null 2>&1")
         wait_for(f"iperf3 listens in {self.name}",
-                 lambda: ":5100 " in guest(self.name, "ss -ltn", ok=False))
+                 lambda: ":5100 " in guest(self.name, "ss -ltn", ok=False), 300)
         self.client = start(f"exec nice -n 10 iperf3 -c {address(self.name)} -p 5100 -t 36000 -P 4 "
                             "--bidir --connect-timeout 10000 >/dev/null 2>&1")
 
@@ -142,6 +142,30 @@ class Traffic:
             self.server.kill()  # dom0's end of it; of a guest that is gone nothing else is left
             self.server.wait(30)
         self.client = self.server = None
+
+
+class Flood:
+    """Echoes both ways that wait for nobody: TCP gives a link that was away a rest."""
+
+    def __init__(self, name):
+        self.name = name
+        self.flows = []
+
+    def keep(self):
+        if self.flows and all(flow.poll() is None for flow in self.flows):
+            return
+        self.stop()
+        ping = "exec nice -n 10 ping -q -i 0.005 -s 1400"
+        self.flows = [start(f"{ping} {address(self.name)} >/dev/null 2>&1"),
+                      guest_start(self.name, f"{ping} {address('dom0')} >/dev/null 2>&1")]
+
+    def stop(self):
+        if self.flows:
+            guest(self.name, "killall -9 ping", ok=False)
+        for flow in self.flows:
+            flow.kill()
+            flow.wait(30)
+        self.flows = []
 
 
 # Each a loop that stops when its file goes. What it finds missing comes back.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Teardown against the data path: iperf3 runs over four connections both ways and
 everything readable is read, while queues, links, drivers, devices and guests go and come.
-After each step all queues answer; at the end everything is counted against the beginning.
+After each burst of steps all queues answer; at the end everything is counted against the beginning.
 
 usage: net_soak.py ROUNDS [SEED] [PHASE...]     each phase ROUNDS times with each guest
 
@@ -15,74 +15,98 @@ import random
 import sys
 import time
 
-from churn import (BACK, FRONT, Logs, Readers, Traffic, alive, attach, belongings, mac, probe,
+from churn import (BACK, FRONT, Flood, Logs, Readers, Traffic, alive, attach, belongings, mac, probe,
                    recreate, say, unchanged, vifs)
 from labtest import (Report, check, guest, guests, memory_leaks, online, run, status,
                      wait_for)
 
 QUEUES = int(run("cat /sys/module/xpv_netback/parameters/max_queues"))  # at rest
+BURST = 10  # steps that the same shell takes one after the other, without us in between
 
 
-# In the guest: wait for eth0 to be there again. One call each step: they are slow beside
-# traffic, and it is the step that should take the time.
+# In the guest: wait for eth0 to be there again.
 BACK_AGAIN = ("n=0; until [ -e /sys/class/net/eth0 ]; do n=$((n + 1)); [ $n -lt 300 ] || exit 9; "
               "sleep 0.2; done; lab-ifup eth0")
 combined = {}  # queues of each guest
 
 
-def queues(name, number=None):
-    """A reconnect that we choose. Not to the number that there is: that does nothing."""
-    now = combined.get(name, QUEUES)
-    number = number or random.choice([n for n in range(1, QUEUES + 1) if n != now])
-    if number != now:
-        combined[name] = number
-        guest(name, f"ethtool -L eth0 combined {number}")
+def pause(most=0.25):
+    return f"sleep {random.random() * most:.3f}"
 
 
-def front_link(name):
-    guest(name, f"ip link set eth0 down; sleep {random.random() / 4:.2f}; ip link set eth0 up")
+def in_guest(name, steps):
+    guest(name, "set -e; " + "; ".join(steps), timeout=60 * len(steps))
 
 
-def back_link(name):
+def in_dom0(steps):
+    run("set -e; " + "; ".join(steps), timeout=60 * len(steps))
+
+
+def queues(name, count):
+    """A reconnect that we choose. Never to the number that there is: that does nothing."""
+    steps = []
+    for _ in range(count):
+        now = combined.get(name, QUEUES)
+        combined[name] = random.choice([n for n in range(1, QUEUES + 1) if n != now])
+        steps.append(f"ethtool -L eth0 combined {combined[name]}; {pause()}")
+    in_guest(name, steps)
+
+
+def at_rest(name):
+    if combined.pop(name, QUEUES) != QUEUES:
+        guest(name, f"ethtool -L eth0 combined {QUEUES}")
+
+
+def front_link(name, count):
+    in_guest(name, [f"ip link set eth0 down; {pause()}; ip link set eth0 up; {pause()}"
+                    for _ in range(count)])
+
+
+def back_link(name, count):
     device = vifs(name)[0]
-    run(f"ip link set {device} down; sleep {random.random() / 4:.2f}; ip link set {device} up")
+    in_dom0([f"ip link set {device} down; {pause()}; ip link set {device} up; {pause()}"
+             for _ in range(count)])
 
 
-def front_bind(name):
-    guest(name, f"set -e; cd {FRONT}; device=$(echo vif-*); echo $device > unbind; "
-                f"[ ! -e /sys/class/net/eth0 ]; echo $device > bind; set +e; {BACK_AGAIN}")
+def front_bind(name, count):
+    in_guest(name, [f"cd {FRONT}; device=$(echo vif-*); echo $device > unbind; "
+                    f"[ ! -e /sys/class/net/eth0 ]; {pause()}; echo $device > bind; {BACK_AGAIN}; "
+                    f"{pause()}" for _ in range(count)])
 
 
-def back_bind(name):
+def back_bind(name, count):
     device = vifs(name)[0]
     node = device.replace("vif", "vif-").replace(".", "-")
-    run(f"set -e; echo {node} > {BACK}/unbind; [ ! -e /sys/class/net/{device} ]; "
-        f"echo {node} > {BACK}/bind; xpv-vif-reconnect")
+    in_dom0([f"echo {node} > {BACK}/unbind; [ ! -e /sys/class/net/{device} ]; {pause()}; "
+             f"echo {node} > {BACK}/bind; xpv-vif-reconnect; {pause()}" for _ in range(count)])
 
 
-def front_reload(name):
-    guest(name, f"rmmod xpv-netfront && modprobe xpv-netfront || exit 7; {BACK_AGAIN}")
+def front_reload(name, count):
+    in_guest(name, [f"rmmod xpv-netfront; modprobe xpv-netfront; {BACK_AGAIN}; {pause()}"
+                    for _ in range(count)])
 
 
-def back_reload(name):
-    run("set -e; rmmod xpv-netback; [ -z \"$(ls -d /sys/class/net/vif* 2>/dev/null)\" ]; "
-        "modprobe xpv-netback; xpv-vif-reconnect")
+def back_reload(name, count):
+    in_dom0(["rmmod xpv-netback; [ -z \"$(ls -d /sys/class/net/vif* 2>/dev/null)\" ]; "
+             f"modprobe xpv-netback; xpv-vif-reconnect; {pause()}" for _ in range(count)])
     for other in guests():
         online(other)
 
 
-def hotplug(name):
-    run(f"xl network-detach {name} {mac(name)}")
-    wait_for(f"{name}: its vif is gone", lambda: not vifs(name))
-    attach(name)
-    guest(name, BACK_AGAIN)
+def hotplug(name, count):
+    for _ in range(count):
+        run(f"xl network-detach {name} {mac(name)}")
+        wait_for(f"{name}: its vif is gone", lambda: not vifs(name))
+        attach(name)
+        guest(name, BACK_AGAIN)
 
 
-def guest_anew(name):
-    device = vifs(name)[0]
-    run(f"xl destroy {name}")
-    wait_for(f"{device} is gone", lambda: not os.path.exists(f"/sys/class/net/{device}"))
-    recreate(name)
+def guest_anew(name, count):
+    for _ in range(count):
+        device = vifs(name)[0]
+        run(f"xl destroy {name}")
+        wait_for(f"{device} is gone", lambda: not os.path.exists(f"/sys/class/net/{device}"))
+        recreate(name)
 
 
 PHASES = {"queues": queues, "front-link": front_link, "back-link": back_link,
@@ -94,7 +118,7 @@ class Load:
     """Traffic and readers of one guest, from phase to phase."""
 
     def __init__(self, name):
-        self.parts = [Readers(name), Traffic(name)]
+        self.parts = [Readers(name), Flood(name), Traffic(name)]
 
     def keep(self):
         for part in self.parts:
@@ -108,12 +132,12 @@ class Load:
 def soak(name, phase, rounds, load, logs):
     """One phase with one guest. A guest that it leaves broken is made anew, so that the
     next phase can show its own faults."""
+    burst = 1 if phase == "guest-anew" else BURST
     try:
-        for turn in range(rounds):
-            step(name, phase, turn, rounds, load)
-        if PHASES[phase] is queues:
-            queues(name, QUEUES)
-            alive(name)
+        for begun in range(0, rounds, burst):
+            step(name, phase, begun, min(burst, rounds - begun), load)
+        at_rest(name)
+        alive(name)
     except Exception:
         for line in logs.look()[:20]:
             say(line)
@@ -122,21 +146,19 @@ def soak(name, phase, rounds, load, logs):
     logs.clean()
 
 
-def step(name, phase, turn, rounds, load):
-    begin = time.time()
+def step(name, phase, begun, count, load):
+    start = time.time()
     load.keep()
     flows = time.time()
-    time.sleep(random.random() / 2)
     try:
-        PHASES[phase](name)
+        PHASES[phase](name, count)
         done = time.time()
         alive(name)
     except Exception:
-        say(f"{name} {phase}: in round {turn + 1}")
+        say(f"{name} {phase}: in a round from {begun + 1} to {begun + count}")
         raise
-    if turn % max(1, rounds // 20) == 0:
-        say(f"{time.strftime('%H:%M:%S')} {name} {phase} {turn + 1} of {rounds}: traffic after "
-            f"{flows - begin:.1f} s, step {done - flows:.1f} s, answers {time.time() - done:.1f} s")
+    say(f"{time.strftime('%H:%M:%S')} {name} {phase} {begun + count}: traffic after "
+        f"{flows - start:.1f} s, steps {done - flows:.1f} s, answers {time.time() - done:.1f} s")
 
 
 def mend(name):
@@ -146,7 +168,7 @@ def mend(name):
         try:
             online(name, 10)
             probe(name, 20)
-            queues(name, QUEUES)
+            at_rest(name)
             return
         except Exception as error:
             say(f"{name} is made anew: {error}")
