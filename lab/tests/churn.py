@@ -8,7 +8,6 @@ import re
 import select
 import socket
 import struct
-import subprocess
 import time
 
 from labtest import (Failed, address, check, domid, event_channels, guest, guest_start, online,
@@ -83,8 +82,9 @@ class Traffic:
     """iperf3 over four connections both ways between dom0 and a guest. keep() sees to
     it that it flows, however a step before left it."""
 
-    def __init__(self, name):
+    def __init__(self, name, limit=""):
         self.name = name
+        self.limit = limit  # iperf3's option, for kernels that a full stream keeps from all else
         self.client = self.server = None
         self.begun = 0
 
@@ -127,10 +127,17 @@ class Traffic:
         self.begun += 1
         # Both give way to what the step does, which would take minutes on a busy machine.
         self.server = guest_start(self.name, "exec nice -n 10 iperf3 -s -p 5100 >/dev/null 2>&1")
-        wait_for(f"iperf3 listens in {self.name}",
-                 lambda: ":5100 " in guest(self.name, "ss -ltn", ok=False), 300)
+        wait_for(f"iperf3 listens in {self.name}", self.listens, 300)
         self.client = start(f"exec nice -n 10 iperf3 -c {address(self.name)} -p 5100 -t 36000 -P 4 "
-                            "--bidir --connect-timeout 10000 >/dev/null 2>&1")
+                            f"{self.limit} --bidir --connect-timeout 10000 >/dev/null 2>&1")
+
+    def listens(self):
+        """Asked from here: a program that looks in the guest takes long beside all this."""
+        try:
+            socket.create_connection((address(self.name), 5100), 10).close()
+            return True
+        except OSError:
+            return False
 
     def stop(self):
         if self.client:
@@ -147,15 +154,16 @@ class Traffic:
 class Flood:
     """Echoes both ways that wait for nobody: TCP gives a link that was away a rest."""
 
-    def __init__(self, name):
+    def __init__(self, name, interval=0.005):
         self.name = name
+        self.interval = interval
         self.flows = []
 
     def keep(self):
         if self.flows and all(flow.poll() is None for flow in self.flows):
             return
         self.stop()
-        ping = "exec nice -n 10 ping -q -i 0.005 -s 1400"
+        ping = f"exec nice -n 10 ping -q -i {self.interval} -s 1400"
         self.flows = [start(f"{ping} {address(self.name)} >/dev/null 2>&1"),
                       guest_start(self.name, f"{ping} {address('dom0')} >/dev/null 2>&1")]
 
@@ -168,12 +176,11 @@ class Flood:
         self.flows = []
 
 
-# Each a loop that stops when its file goes. What it finds missing comes back.
-READ_FRONT = """while [ -e /tmp/readers ]; do ethtool -S eth0; ip -s link; ethtool -l eth0;
-cat /sys/kernel/debug/xpv-netfront/*/* /sys/bus/xen/devices/vif-*/uevent; sleep 0.2; done"""
-READ_BACK = """while [ -e /tmp/readers ]; do for d in /sys/class/net/vif*; do ethtool -S ${d##*/}; done;
-ip -s link; cat /sys/kernel/debug/xpv-netback/*/* /sys/bus/xen-backend/devices/vif-*/uevent;
-sleep 0.2; done"""
+# What finds a file missing looks again for it later.
+READ_FRONT = ("/proc/net/dev", "/sys/class/net/eth0/statistics/*", "/sys/kernel/debug/xpv-netfront/*/*",
+              "/sys/bus/xen/devices/vif-*/uevent")
+READ_BACK = ("/proc/net/dev", "/sys/class/net/vif*/statistics/*", "/sys/kernel/debug/xpv-netback/*/*",
+             "/sys/bus/xen-backend/devices/vif-*/uevent")
 
 
 class Readers:
@@ -187,19 +194,17 @@ class Readers:
         if self.readers and all(reader.poll() is None for reader in self.readers):
             return
         self.stop()
-        run("touch /tmp/readers")
-        guest(self.name, "touch /tmp/readers")
-        self.readers = [start(f"exec nice -n 19 sh -c '{READ_BACK}' >/dev/null 2>&1"),
-                        guest_start(self.name, f"exec nice -n 19 sh -c '{READ_FRONT}' >/dev/null 2>&1")]
+        read = "exec nice -n 19 lab-churn {} 1 1 read {} >/dev/null 2>&1"
+        quoted = [" ".join(f"'{path}'" for path in paths) for paths in (READ_BACK, READ_FRONT)]
+        self.readers = [start(read.format(vifs(self.name)[0], quoted[0])),
+                        guest_start(self.name, read.format("eth0", quoted[1]))]
 
     def stop(self):
-        run("rm -f /tmp/readers")
-        guest(self.name, "rm -f /tmp/readers", timeout=20, ok=False)
+        if self.readers:
+            guest(self.name, "killall -9 lab-churn", timeout=60, ok=False)
         for reader in self.readers:
-            try:
-                reader.wait(20)
-            except subprocess.TimeoutExpired:  # a guest that hangs; it is told of elsewhere
-                reader.kill()
+            reader.kill()
+            reader.wait(30)
         self.readers = []
 
 

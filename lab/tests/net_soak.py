@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Teardown against the data path: iperf3 runs over four connections both ways and
 everything readable is read, while queues, links, drivers, devices and guests go and come.
-After each burst of steps all queues answer; at the end everything is counted against the beginning.
+After each burst of steps all queues answer; at the end everything is counted against the
+beginning.
 
 usage: net_soak.py ROUNDS [SEED] [PHASE...]     each phase ROUNDS times with each guest
 
@@ -15,80 +16,64 @@ import random
 import sys
 import time
 
-from churn import (BACK, FRONT, Flood, Logs, Readers, Traffic, alive, attach, belongings, mac, probe,
+from churn import (BACK, MODULES, Flood, Logs, Readers, Traffic, alive, attach, belongings, mac, probe,
                    recreate, say, unchanged, vifs)
 from labtest import (Report, check, guest, guests, memory_leaks, online, run, status,
                      wait_for)
 
 QUEUES = int(run("cat /sys/module/xpv_netback/parameters/max_queues"))  # at rest
-BURST = 10  # steps that the same shell takes one after the other, without us in between
+BURST = 20  # steps that one process takes one after the other, without us in between
 
 
 # In the guest: wait for eth0 to be there again.
 BACK_AGAIN = ("n=0; until [ -e /sys/class/net/eth0 ]; do n=$((n + 1)); [ $n -lt 300 ] || exit 9; "
               "sleep 0.2; done; lab-ifup eth0")
-combined = {}  # queues of each guest
 
 
-def pause(most=0.25):
-    return f"sleep {random.random() * most:.3f}"
+def churn(device, count, action):
+    return f"lab-churn {device} {count} {random.randrange(1 << 30)} {action}"
 
 
-def in_guest(name, steps):
-    guest(name, "set -e; " + "; ".join(steps), timeout=60 * len(steps))
+def in_guest(name, count, action):
+    guest(name, f"{churn('eth0', count, action)} && lab-ifup eth0", timeout=120 + 30 * count)
 
 
-def in_dom0(steps):
-    run("set -e; " + "; ".join(steps), timeout=60 * len(steps))
+def in_dom0(count, step):
+    run(f"for turn in $(seq {count}); do {step} || exit; sleep 0.0$((turn % 10)); done",
+        timeout=120 + 30 * count)
 
 
 def queues(name, count):
-    """A reconnect that we choose. Never to the number that there is: that does nothing."""
-    steps = []
-    for _ in range(count):
-        now = combined.get(name, QUEUES)
-        combined[name] = random.choice([n for n in range(1, QUEUES + 1) if n != now])
-        steps.append(f"ethtool -L eth0 combined {combined[name]}; {pause()}")
-    in_guest(name, steps)
-
-
-def at_rest(name):
-    if combined.pop(name, QUEUES) != QUEUES:
-        guest(name, f"ethtool -L eth0 combined {QUEUES}")
+    """A reconnect that we choose."""
+    in_guest(name, count, f"queues {QUEUES}")
 
 
 def front_link(name, count):
-    in_guest(name, [f"ip link set eth0 down; {pause()}; ip link set eth0 up; {pause()}"
-                    for _ in range(count)])
+    in_guest(name, count, "link")
 
 
 def back_link(name, count):
-    device = vifs(name)[0]
-    in_dom0([f"ip link set {device} down; {pause()}; ip link set {device} up; {pause()}"
-             for _ in range(count)])
+    run(churn(vifs(name)[0], count, "link"), timeout=120 + 30 * count)
 
 
 def front_bind(name, count):
-    in_guest(name, [f"cd {FRONT}; device=$(echo vif-*); echo $device > unbind; "
-                    f"[ ! -e /sys/class/net/eth0 ]; {pause()}; echo $device > bind; {BACK_AGAIN}; "
-                    f"{pause()}" for _ in range(count)])
+    in_guest(name, count, "bind xen xpv-netfront")
 
 
 def back_bind(name, count):
     device = vifs(name)[0]
     node = device.replace("vif", "vif-").replace(".", "-")
-    in_dom0([f"echo {node} > {BACK}/unbind; [ ! -e /sys/class/net/{device} ]; {pause()}; "
-             f"echo {node} > {BACK}/bind; xpv-vif-reconnect; {pause()}" for _ in range(count)])
+    in_dom0(count, f"{{ echo {node} > {BACK}/unbind && [ ! -e /sys/class/net/{device} ] && "
+                   f"echo {node} > {BACK}/bind && xpv-vif-reconnect; }}")
 
 
 def front_reload(name, count):
-    in_guest(name, [f"rmmod xpv-netfront; modprobe xpv-netfront; {BACK_AGAIN}; {pause()}"
-                    for _ in range(count)])
+    in_guest(name, count, f"reload {MODULES}/xpv-netfront.ko xpv_netfront max_queues={QUEUES}")
 
 
 def back_reload(name, count):
-    in_dom0(["rmmod xpv-netback; [ -z \"$(ls -d /sys/class/net/vif* 2>/dev/null)\" ]; "
-             f"modprobe xpv-netback; xpv-vif-reconnect; {pause()}" for _ in range(count)])
+    in_dom0(count, "{ rmmod xpv-netback && [ -z \"$(ls -d /sys/class/net/vif* 2>/dev/null)\" ] && "
+                   "modprobe xpv-netback && xpv-vif-reconnect; }")
     for other in guests():
         online(other)
 
@@ -118,7 +103,10 @@ class Load:
     """Traffic and readers of one guest, from phase to phase."""
 
     def __init__(self, name):
-        self.parts = [Readers(name), Flood(name), Traffic(name)]
+        # A packet costs a debug kernel a millisecond, and what it costs comes before all programs.
+        slow = "debug" in run("uname -r") + guest(name, "uname -r")
+        self.parts = [Readers(name), Flood(name, 0.05 if slow else 0.005),
+                      Traffic(name, "-b 1M" if slow else "")]
 
     def keep(self):
         for part in self.parts:
@@ -136,8 +124,6 @@ def soak(name, phase, rounds, load, logs):
     try:
         for begun in range(0, rounds, burst):
             step(name, phase, begun, min(burst, rounds - begun), load)
-        at_rest(name)
-        alive(name)
     except Exception:
         for line in logs.look()[:20]:
             say(line)
@@ -168,11 +154,10 @@ def mend(name):
         try:
             online(name, 10)
             probe(name, 20)
-            at_rest(name)
+            queues(name, 0)
             return
         except Exception as error:
             say(f"{name} is made anew: {error}")
-    combined.pop(name, None)
     recreate(name)
 
 
