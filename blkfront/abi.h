@@ -123,7 +123,7 @@ struct xpv_blkfront_disk {
 	X(events)	/* received */                                            \
 	X(spurious)	/* of them without an answer */                           \
 	X(ring_full)	/* times that requests waited for slots */                \
-	X(pool_empty)	/* times that requests waited for pages */                \
+	X(pool_empty)	/* requests that waited for pages */                      \
 	X(errors)	/* answers that were no success */                        \
 	X(timeouts)	/* requests without an answer for long */                 \
 	X(replayed)	/* requests sent again to another connection */

@@ -14,6 +14,33 @@
 
 namespace xpv::blkfront {
 
+// The disk as requests see it, who come and go on all processors while it changes: each word
+// by itself is the old one or the new one, and any two of them make sense together.
+class Face : NoCopy {
+public:
+    Face() noexcept = default;
+    void show(const xpv_blkfront_disk& disk) noexcept {
+        store_once(&sectors_, disk.sectors);
+        store_once(&can_, static_cast<uint32_t>(
+                              (disk.flush ? cache : 0) | (disk.barrier ? barriers : 0) |
+                              (disk.discard ? discards : 0) | (disk.erase ? erases : 0) |
+                              (disk.readonly ? 0 : writes)));
+    }
+    enum Can : uint32_t {
+        cache = 1 << 0, // it has one, which can be flushed
+        barriers = 1 << 1,
+        discards = 1 << 2,
+        erases = 1 << 3,
+        writes = 1 << 4,
+    };
+    uint64_t sectors() const noexcept { return load_once(&sectors_); }
+    bool has(Can what) const noexcept { return (load_once(&can_) & what) != 0; }
+
+private:
+    uint64_t sectors_ = 0;
+    uint32_t can_ = 0;
+};
+
 // What requests are made by, of the present connection.
 struct Connection {
     uint32_t per_slot = direct_segments;
@@ -57,7 +84,7 @@ public:
     uint32_t event_batch() const noexcept { return settings_.event_batch; }
     Pool& pool() noexcept { return pool_; }
     const Connection& connection() const noexcept { return connection_; }
-    const xpv_blkfront_disk& disk() const noexcept { return disk_; }
+    const Face& face() const noexcept { return face_; }
     xpv_blkfront_counters& counters(uint32_t ring) noexcept { return counters_[ring]; }
     const xpv_blkfront_counters& counters(uint32_t ring) const noexcept { return counters_[ring]; }
     // A request is over: what is in the disk's cache now? Any context.
@@ -98,8 +125,9 @@ private:
     uint32_t vdevice_ = 0;
     Pool pool_;
     Connection connection_;
-    xpv_blkfront_disk disk_{};
-    bool known_ = false;      // disk_ is what the block layer was told
+    Face face_;
+    xpv_blkfront_disk disk_{}; // what the block layer was told, if
+    bool known_ = false;
     bool failing_ = false;    // all requests fail
     bool dirty_ = false;      // written to a cache, not flushed
     bool lost_cache_ = false; // and that cache is gone: the next flush has to say so

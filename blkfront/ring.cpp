@@ -65,7 +65,6 @@ bool Ring::look() noexcept {
     bool found = false;
     for (uint32_t looks = 1;; ++looks) {
         RequestList over;
-        bool notify = false;
         bool again = false;
         {
             const Guard guard{lock_};
@@ -74,13 +73,11 @@ bool Ring::look() noexcept {
             found = reap(over) || found;
             if (!broken_) {
                 issue(over);
-                notify = publish();
+                notify_if_wanted();
                 again = arm(found);
             }
             begin_finish(over);
         }
-        if (notify)
-            channel_.notify();
         finish(over);
         if (!again)
             break;
@@ -155,8 +152,22 @@ Result<void> Ring::answer(const Untrusted<WireResponse>& response, RingIndex ind
     if (status != BLKIF_RSP_OKAY) [[unlikely]]
         judge(request, shadow.op, status);
     if (--request.slots == 0 && request.issued == request.grants)
-        over.push(request);
+        end(request, over);
     return {};
+}
+
+// It is over, but for what finish() does.
+void Ring::end(Request& request, RequestList& over) noexcept {
+    xpv_blkfront_counters& count = counters();
+    ++count.requests;
+    if ((request.flags & lent) != 0) {
+        count.grants += request.grants;
+    } else if (request.grants != 0) {
+        count.bytes_copied += uint64_t{request.sectors} << sector_shift;
+        if (!device_.connection().copy)
+            ++count.bounced;
+    }
+    over.push(request);
 }
 
 // An answer that is no success.
@@ -178,11 +189,9 @@ void Ring::finish(RequestList& over) noexcept {
         return;
     Pool& pool = device_.pool();
     RequestList done;
-    xpv_blkfront_counters& count = counters();
     while (Request* const request = over.pop()) {
         Pool::Chains chains{request->indirect, Pool::none};
         if ((request->flags & lent) != 0) {
-            count.grants += request->grants;
             if (!pool.unlend(request->first)) {
                 device_.fail("grants in use after the answer", index_, request->grants);
                 const Guard guard{lock_};
@@ -198,7 +207,6 @@ void Ring::finish(RequestList& over) noexcept {
         request->first = request->indirect = Pool::none;
         pool.give(chains);
         device_.note(*request);
-        ++count.requests;
         done.push(*request);
     }
     if (!done.empty())
@@ -208,7 +216,6 @@ void Ring::finish(RequestList& over) noexcept {
 
 void Ring::kick() noexcept {
     RequestList over;
-    bool notify = false;
     {
         const Guard guard{lock_};
         if (!open_ || broken_) {
@@ -216,11 +223,9 @@ void Ring::kick() noexcept {
             return;
         }
         issue(over);
-        notify = publish();
+        notify_if_wanted();
         begin_finish(over);
     }
-    if (notify)
-        channel_.notify();
     finish(over);
 }
 

@@ -77,6 +77,11 @@ private:
     uint64_t shadow(Request& request, uint8_t op) noexcept;
     WireSegment next_segment(Request& request) noexcept;
     bool publish() noexcept;
+    // For those whom close() does not keep out: the channel may be gone when the lock is.
+    void notify_if_wanted() noexcept {
+        if (publish())
+            channel_.notify();
+    }
 
     bool arm(bool found) noexcept;
     bool reap(RequestList& over) noexcept;
@@ -85,6 +90,7 @@ private:
                         RequestList& over) noexcept;
     void judge(Request& request, uint8_t op, int16_t status) noexcept;
     bool broken(const char* what, uint32_t value) noexcept;
+    void end(Request& request, RequestList& over) noexcept;
     // With the lock, and when it is dropped: requests that are over. close() waits for it.
     void begin_finish(const RequestList& over) noexcept {
         if (!over.empty())
@@ -94,6 +100,7 @@ private:
     void collect(RequestList& unanswered) noexcept;
 
     static void on_event(void* context) noexcept;
+    // All but the handler's events and spurious are counted with the lock.
     xpv_blkfront_counters& counters() const noexcept;
 
     Device& device_;

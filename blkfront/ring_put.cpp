@@ -51,6 +51,7 @@ void Ring::submit(RequestList& fresh, bool more) noexcept {
     bool notify = false;
     {
         const Guard guard{lock_};
+        counters().pool_empty += waiting.count();
         ready_.append(ready);
         waiting_.append(waiting);
         if (open_ && !broken_) {
@@ -84,7 +85,9 @@ bool Ring::remind() noexcept {
         return true;
     const bool moved = ring_->response_index() != reminded_;
     reminded_ = ring_->response_index();
-    (void)publish();
+    ++counters().timeouts;
+    if (!publish())
+        ++counters().notifies;
     channel_.notify();
     return moved;
 }
@@ -123,10 +126,8 @@ bool Ring::prepare(Request& request, bool in_line) noexcept {
     Pool::Chains chains;
     const bool got =
         in_line ? pool.take_in_line(index_, kept, direct, chains) : pool.take(kept, direct, chains);
-    if (!got) {
-        ++counters().pool_empty;
+    if (!got)
         return false;
-    }
     Pool::Index data = chains.kept;
     if (needs.indirect != 0) {
         request.indirect = chains.kept;
@@ -142,8 +143,6 @@ bool Ring::prepare(Request& request, bool in_line) noexcept {
         prepare_direct(request, chains.lent);
     } else {
         request.first = data;
-        if (!device_.connection().copy)
-            ++counters().bounced;
         uint32_t left = request.sectors;
         for (Pool::Index i = data; i != Pool::none; i = pool[i].next) {
             const uint32_t here = min(left, page_sectors);
@@ -155,8 +154,6 @@ bool Ring::prepare(Request& request, bool in_line) noexcept {
             copy(request, true);
     }
     request.at = request.first;
-    if (needs.slots > 1)
-        ++counters().splits;
     return true;
 }
 
@@ -196,7 +193,6 @@ void Ring::copy(Request& request, bool in) noexcept {
             }
         }
     });
-    counters().bytes_copied += uint64_t{request.sectors} << sector_shift;
 }
 
 // ---- slots; the lock is held ---------------------------------------------------------
@@ -210,7 +206,7 @@ void Ring::issue(RequestList& over) noexcept {
         }
         (void)ready_.pop();
         if (request->slots == 0)
-            over.push(*request); // failed before all of it was put
+            end(*request, over); // failed before all of it was put
     }
     while (Request* const request = waiting_.front()) {
         if (!prepare(*request, true)) {
@@ -258,7 +254,8 @@ void Ring::put_plain(Request& request) noexcept {
     const auto handle = static_cast<blkif_vdev_t>(device_.vdevice());
     if (request.op == XPV_BLKFRONT_FLUSH) {
         WireRequest slot{};
-        slot.operation = device_.disk().barrier ? BLKIF_OP_WRITE_BARRIER : BLKIF_OP_FLUSH_DISKCACHE;
+        slot.operation = device_.face().has(Face::barriers) ? BLKIF_OP_WRITE_BARRIER
+                                                            : BLKIF_OP_FLUSH_DISKCACHE;
         slot.handle = handle;
         slot.id = shadow(request, slot.operation);
         ring_->put(slot);
@@ -292,6 +289,8 @@ void Ring::put_data(Request& request) noexcept {
     const uint32_t count =
         min(static_cast<uint32_t>(request.grants - request.issued), device_.connection().per_slot);
     const uint64_t sector = request.sector + request.done;
+    if (request.issued == 0 && count < request.grants)
+        ++counters().splits;
     uint32_t sectors = 0;
     const auto next = [&]() noexcept {
         const WireSegment segment = next_segment(request);

@@ -45,6 +45,8 @@ struct xpv_blkfront_os {
     xpv::fake::Count out{"requests that the block layer waits for"};
     xpv_blkfront_disk disk{};
     uint32_t disks = 0; // told
+    void (*told)(void* context) = nullptr;
+    void* told_context = nullptr;
     bool stopped = true;
     bool in_use = false;
     uint32_t starts = 0;
@@ -100,6 +102,11 @@ public:
     bool stored(uint64_t sector, uint32_t count, uint32_t seed) const noexcept;
 
     static bool lets_go(void* context, uint16_t mask) noexcept;
+
+private:
+    // What several processors count is counted with a lock.
+    static void watch_counters(void* context, bool taken) noexcept;
+    xpv_blkfront_counters counted_[XPV_BLKFRONT_MAX_RINGS] = {};
 };
 
 // The backend's end of a ring, as the frontend's nodes tell it.

@@ -226,3 +226,34 @@ TEST(blkfront_operations_that_turn_out_unknown) {
     CHECK_EQ(request.pdu.status, XPV_BLKFRONT_IO_ERROR);
     disk.world.grants.let_go_all();
 }
+
+// Who hears that the disk has grown uses it at once; and what it lost is refused from then
+// on, too.
+TEST(blkfront_grows_before_anybody_hears) {
+    Disk disk;
+    disk.world.bus.peer.set("sectors", 4096u);
+    CHECK(disk.connect());
+    Blkback back{disk};
+    struct Sudden {
+        Disk& disk;
+        BlockRequest request;
+    };
+    for (uint32_t sectors : each(8192u, 4096u)) {
+        Sudden sudden{disk, {}};
+        disk.os.told = [](void* context) noexcept {
+            auto& now = *static_cast<Sudden*>(context);
+            now.disk.prepare(now.request, XPV_BLKFRONT_READ, 8000, 8);
+            now.disk.submit(now.request);
+        };
+        disk.os.told_context = &sudden;
+        disk.world.bus.peer.set("sectors", sectors);
+        CHECK_EQ(disk.handle(XPV_CHANGED), 0);
+        disk.os.told = nullptr;
+        CHECK_EQ(disk.os.disk.sectors, uint64_t{sectors});
+        CHECK_EQ(back.serve(), sectors == 8192 ? 1u : 0u);
+        CHECK_EQ(sudden.request.done, 1u);
+        CHECK_EQ(sudden.request.pdu.status,
+                 sectors == 8192 ? XPV_BLKFRONT_OK : XPV_BLKFRONT_IO_ERROR);
+    }
+    disk.world.grants.let_go_all();
+}
