@@ -19,13 +19,6 @@ namespace xpv::blkfront {
 class Face : NoCopy {
 public:
     Face() noexcept = default;
-    void show(const xpv_blkfront_disk& disk) noexcept {
-        store_once(&sectors_, disk.sectors);
-        store_once(&can_, static_cast<uint32_t>(
-                              (disk.flush ? cache : 0) | (disk.barrier ? barriers : 0) |
-                              (disk.discard ? discards : 0) | (disk.erase ? erases : 0) |
-                              (disk.readonly ? 0 : writes)));
-    }
     enum Can : uint32_t {
         cache = 1 << 0, // it has one, which can be flushed
         barriers = 1 << 1,
@@ -33,6 +26,13 @@ public:
         erases = 1 << 3,
         writes = 1 << 4,
     };
+    void show(const xpv_blkfront_disk& disk) noexcept {
+        store_once(&sectors_, disk.sectors);
+        const auto bit = [](bool is, Can what) noexcept { return is ? uint32_t{what} : 0U; };
+        store_once(&can_, bit(disk.flush, cache) | bit(disk.barrier, barriers) |
+                              bit(disk.discard, discards) | bit(disk.erase, erases) |
+                              bit(!disk.readonly, writes));
+    }
     uint64_t sectors() const noexcept { return load_once(&sectors_); }
     bool has(Can what) const noexcept { return (load_once(&can_) & what) != 0; }
 
@@ -93,7 +93,10 @@ public:
     void lose_flush() noexcept;
     void lose_discard(bool secure) noexcept;
     // Pages may have come back. No lock is held. Any context.
-    void wake_line() noexcept;
+    void wake_line() noexcept {
+        if (pool_.anybody()) [[unlikely]]
+            wake_first();
+    }
 
 private:
     // How often a request may see a timeout before we leave its backend.
@@ -118,7 +121,12 @@ private:
     void replay() noexcept;
     void fail_parked() noexcept;
     bool unlend_parked() noexcept;
-    void mind_pool() noexcept;
+    void mind_pool() noexcept {
+        if (!pool_.idle() && !load_once(&ticking_)) [[unlikely]]
+            trim_later();
+    }
+    void trim_later() noexcept;
+    void wake_first() noexcept;
 
     xpv_blkfront_os* const os_;
     const xpv_blkfront_settings settings_;

@@ -5,10 +5,11 @@
 namespace xpv::blkfront {
 
 // False: it is over already, by its status.
-bool Device::admit(Request& request) noexcept {
+inline bool Device::admit(Request& request) noexcept {
     request.status = XPV_BLKFRONT_OK;
     request.first = request.indirect = Pool::none;
     request.grants = request.issued = request.slots = 0;
+    request.done = 0;
     request.flags = 0;
     if (load_once(&failing_)) {
         request.status = XPV_BLKFRONT_IO_ERROR;
@@ -151,9 +152,7 @@ void Device::timeout(Request& request) noexcept {
 
 // ---- time --------------------------------------------------------------------------------
 
-void Device::mind_pool() noexcept {
-    if (pool_.idle() || load_once(&ticking_))
-        return;
+void Device::trim_later() noexcept {
     if (!atomic_exchange(&ticking_, true))
         xpv_blkfront_os_tick(os_, trim_ms);
 }
@@ -216,7 +215,7 @@ void Device::fail_all() noexcept {
     fail_parked();
 }
 
-void Device::wake_line() noexcept {
+void Device::wake_first() noexcept {
     for (;;) {
         const uint32_t ring = pool_.next();
         if (ring == Pool::nobody) [[likely]]

@@ -51,7 +51,7 @@ void Ring::submit(RequestList& fresh, bool more) noexcept {
     bool notify = false;
     {
         const Guard guard{lock_};
-        counters().pool_empty += waiting.count();
+        count_.pool_empty += waiting.count();
         ready_.append(ready);
         waiting_.append(waiting);
         if (open_ && !broken_) {
@@ -85,18 +85,11 @@ bool Ring::remind() noexcept {
         return true;
     const bool moved = ring_->response_index() != reminded_;
     reminded_ = ring_->response_index();
-    ++counters().timeouts;
+    ++count_.timeouts;
     if (!publish())
-        ++counters().notifies;
+        ++count_.notifies;
     channel_.notify();
     return moved;
-}
-
-bool Ring::publish() noexcept {
-    if (ring_->unpublished() == 0 || !ring_->publish())
-        return false;
-    ++counters().notifies;
-    return true;
 }
 
 // ---- pages -------------------------------------------------------------------------
@@ -110,13 +103,29 @@ uint32_t Ring::count_direct(Request& request) const noexcept {
     return direct.fits() ? direct.grants() : 0;
 }
 
+// Most requests need a page, and there is one. No lock is held.
+inline bool Ring::prepare_page(Request& request) noexcept {
+    if (!device_.connection().copy || request.sectors > page_sectors)
+        return false;
+    Pool& pool = device_.pool();
+    const Pool::Index page = pool.take_one();
+    if (page == Pool::none)
+        return false;
+    pool[page].first = 0;
+    pool[page].last = static_cast<uint8_t>(request.sectors - 1);
+    request.first = request.at = page;
+    request.grants = 1;
+    if (request.op == XPV_BLKFRONT_WRITE)
+        copy(request, true);
+    return true;
+}
+
 // All pages that a request needs, and what it writes in them. in_line: the lock is held,
 // and on failure the ring is in line for pages.
 bool Ring::prepare(Request& request, bool in_line) noexcept {
-    request.first = request.indirect = Pool::none;
-    request.grants = request.issued = request.slots = 0;
-    request.done = 0;
     if (!has_data(request))
+        return true;
+    if (!in_line && prepare_page(request)) [[likely]]
         return true;
     const uint32_t direct = count_direct(request);
     const Plan needs =
@@ -178,9 +187,8 @@ void Ring::copy(Request& request, bool in) noexcept {
     const Pool& pool = device_.pool();
     Pool::Index i = request.first;
     uint32_t at = 0;
-    walk(request, [&](const Segment& piece) noexcept {
-        uint8_t* ours = piece.address;
-        for (uint32_t left = piece.bytes; left > 0;) {
+    const auto copy_piece = [&](uint8_t* ours, uint32_t left) noexcept {
+        while (left > 0) {
             const uint32_t bytes = min(left, page_size - at);
             uint8_t* const page = pool[i].address + at;
             __builtin_memcpy(in ? page : ours, in ? ours : page, bytes);
@@ -192,10 +200,67 @@ void Ring::copy(Request& request, bool in) noexcept {
                 i = pool[i].next;
             }
         }
-    });
+    };
+    if (request.memory != nullptr)
+        copy_piece(request.memory, request.sectors << sector_shift);
+    else
+        walk(request, [&](const Segment& piece) noexcept { copy_piece(piece.address, piece.bytes); });
 }
 
 // ---- slots; the lock is held ---------------------------------------------------------
+
+inline uint64_t Ring::shadow(Request& request, uint8_t op) noexcept {
+    const uint32_t id = ids_.take(); // as many as slots, at least
+    shadows_[id] = {&request, ring_->request_index(), op};
+    ++request.slots;
+    return WireId{id, ids_.generation(id)}.wire();
+}
+
+inline WireSegment Ring::next_segment(Request& request) noexcept {
+    const Pool::Entry& entry = device_.pool()[request.at];
+    WireSegment segment{};
+    segment.gref = entry.ref();
+    segment.first_sect = entry.first;
+    segment.last_sect = entry.last;
+    request.at = entry.next;
+    ++request.issued;
+    return segment;
+}
+
+// A request that is one segment.
+inline void Ring::put_page(Request& request) noexcept {
+    OneSegment slot{};
+    slot.operation = request.op == XPV_BLKFRONT_READ ? BLKIF_OP_READ : BLKIF_OP_WRITE;
+    slot.nr_segments = 1;
+    slot.handle = static_cast<blkif_vdev_t>(device_.vdevice());
+    slot.sector_number = request.sector;
+    slot.seg[0] = next_segment(request);
+    slot.id = shadow(request, slot.operation);
+    ring_->put(slot);
+    request.done = request.sectors;
+}
+
+// True: nothing is left to put.
+inline bool Ring::put_all(Request& request) noexcept {
+    if (request.status != XPV_BLKFRONT_OK) [[unlikely]] {
+        request.issued = request.grants;
+        return true;
+    }
+    do {
+        if (ring_->free() == 0) {
+            ++count_.ring_full;
+            return false;
+        }
+        ++count_.slots;
+        if (request.grants == 1)
+            put_page(request);
+        else if (request.grants == 0)
+            put_plain(request);
+        else
+            put_data(request);
+    } while (request.issued < request.grants);
+    return true;
+}
 
 void Ring::issue(RequestList& over) noexcept {
     Pool& pool = device_.pool();
@@ -223,33 +288,6 @@ void Ring::issue(RequestList& over) noexcept {
     }
 }
 
-// True: nothing is left to put.
-bool Ring::put_all(Request& request) noexcept {
-    if (request.status != XPV_BLKFRONT_OK) [[unlikely]] {
-        request.issued = request.grants;
-        return true;
-    }
-    do {
-        if (ring_->free() == 0) {
-            ++counters().ring_full;
-            return false;
-        }
-        ++counters().slots;
-        if (request.grants == 0)
-            put_plain(request);
-        else
-            put_data(request);
-    } while (request.issued < request.grants);
-    return true;
-}
-
-uint64_t Ring::shadow(Request& request, uint8_t op) noexcept {
-    const uint32_t id = ids_.take(); // as many as slots, at least
-    shadows_[id] = {&request, ring_->request_index(), op};
-    ++request.slots;
-    return WireId{id, ids_.generation(id)}.wire();
-}
-
 void Ring::put_plain(Request& request) noexcept {
     const auto handle = static_cast<blkif_vdev_t>(device_.vdevice());
     if (request.op == XPV_BLKFRONT_FLUSH) {
@@ -271,18 +309,7 @@ void Ring::put_plain(Request& request) noexcept {
     ring_->put(slot);
 }
 
-WireSegment Ring::next_segment(Request& request) noexcept {
-    const Pool::Entry& entry = device_.pool()[request.at];
-    WireSegment segment{};
-    segment.gref = entry.ref();
-    segment.first_sect = entry.first;
-    segment.last_sect = entry.last;
-    request.at = entry.next;
-    ++request.issued;
-    return segment;
-}
-
-// As much of a request as one slot takes.
+// As much of another one as a slot takes.
 void Ring::put_data(Request& request) noexcept {
     const auto handle = static_cast<blkif_vdev_t>(device_.vdevice());
     const uint8_t op = request.op == XPV_BLKFRONT_READ ? BLKIF_OP_READ : BLKIF_OP_WRITE;
@@ -290,23 +317,14 @@ void Ring::put_data(Request& request) noexcept {
         min(static_cast<uint32_t>(request.grants - request.issued), device_.connection().per_slot);
     const uint64_t sector = request.sector + request.done;
     if (request.issued == 0 && count < request.grants)
-        ++counters().splits;
+        ++count_.splits;
     uint32_t sectors = 0;
     const auto next = [&]() noexcept {
         const WireSegment segment = next_segment(request);
         sectors += segment.last_sect - segment.first_sect + 1U;
         return segment;
     };
-    if (count == 1) {
-        OneSegment slot{};
-        slot.operation = op;
-        slot.nr_segments = 1;
-        slot.handle = handle;
-        slot.sector_number = sector;
-        slot.seg[0] = next();
-        slot.id = shadow(request, op);
-        ring_->put(slot);
-    } else if (count <= direct_segments) {
+    if (count <= direct_segments) {
         WireRequest slot{};
         slot.operation = op;
         slot.nr_segments = static_cast<uint8_t>(count);
@@ -331,7 +349,7 @@ void Ring::put_data(Request& request) noexcept {
         slot.indirect_grefs[0] = page.ref();
         slot.id = shadow(request, op);
         ring_->put(slot);
-        ++counters().indirect;
+        ++count_.indirect;
     }
     request.done += sectors;
 }

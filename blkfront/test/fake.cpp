@@ -240,6 +240,7 @@ void Disk::prepare(BlockRequest& request, xpv_blkfront_op op, uint64_t sector, u
 void Disk::submit(BlockRequest& request, bool more, uint32_t queue) noexcept {
     request.pdu.queue = static_cast<uint16_t>(queue);
     request.pdu.next = nullptr;
+    request.pdu.memory = request.walked || request.piece != 0 ? nullptr : request.bytes();
     os.out.take();
     const In softirq{world.account, Context::Softirq};
     xpv_blkfront_submit(device, queue, &request.pdu, more);

@@ -19,6 +19,7 @@ struct BlockRequest : NoCopy {
     uint8_t* memory = nullptr;
     uint32_t offset = 0; // of the first byte in memory
     uint32_t piece = 0;  // pieces of so many bytes; 0: as pages have it
+    bool walked = false; // not told that it is all in one piece
     uint32_t room = 0;
     uint32_t done = 0; // times it came back
     uint8_t* bytes() const noexcept { return memory + offset; }

@@ -21,6 +21,7 @@ bool there_and_back(Disk& disk, Blkback& back, uint64_t sector, uint32_t count, 
     BlockRequest write;
     disk.prepare(write, XPV_BLKFRONT_WRITE, sector, count, skew, seed);
     write.piece = piece;
+    write.walked = seed % 2 != 0;
     disk.submit(write);
     back.serve();
     if (!EXPECT_EQ(write.done, 1u) || !EXPECT_EQ(write.pdu.status, XPV_BLKFRONT_OK) ||
@@ -29,6 +30,7 @@ bool there_and_back(Disk& disk, Blkback& back, uint64_t sector, uint32_t count, 
     BlockRequest read;
     disk.prepare(read, XPV_BLKFRONT_READ, sector, count, skew);
     read.piece = piece;
+    read.walked = seed % 3 != 0;
     disk.submit(read);
     back.serve();
     return EXPECT_EQ(read.done, 1u) && EXPECT(Disk::holds(read, seed));
