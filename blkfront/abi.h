@@ -40,7 +40,7 @@ enum xpv_blkfront_status {
 struct xpv_blkfront_request {
 	struct xpv_blkfront_request *next; /* of whichever list it is in */
 	uint64_t sector;		   /* in units of 512 bytes, as all sectors here */
-	uint8_t *memory; /* of a read or write, if it is all in one piece */
+	uint8_t *memory;		   /* of a read or write, if it is all in one piece */
 	uint32_t sectors;
 	uint8_t op;	/* enum xpv_blkfront_op */
 	uint8_t status; /* out: enum xpv_blkfront_status */

@@ -24,7 +24,7 @@ struct xpv_blkfront_os {
 	struct xpv_xenbus bus;
 	struct xpv_blkfront *core;
 	struct delayed_work tick_work;
-	struct work_struct add_work; /* adds the disk: reads its partitions */
+	struct work_struct add_work;	/* adds the disk: reads its partitions */
 	struct work_struct change_work; /* tells the block layer of now_is */
 	struct blkfront_timer timers[XPV_BLKFRONT_MAX_RINGS];
 	struct xpv_blkfront_name name;

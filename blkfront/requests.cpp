@@ -28,10 +28,9 @@ inline bool Device::admit(Request& request) noexcept {
         return true;
     }
     const bool discard = request.op == XPV_BLKFRONT_DISCARD || request.op == XPV_BLKFRONT_ERASE;
-    if (discard &&
-        (!face_.has(Face::discards) || load_once(&no_discard_) ||
-         (request.op == XPV_BLKFRONT_ERASE &&
-          (!face_.has(Face::erases) || load_once(&no_erase_))))) {
+    if (discard && (!face_.has(Face::discards) || load_once(&no_discard_) ||
+                    (request.op == XPV_BLKFRONT_ERASE &&
+                     (!face_.has(Face::erases) || load_once(&no_erase_))))) {
         request.status = XPV_BLKFRONT_UNSUPPORTED;
         return false;
     }

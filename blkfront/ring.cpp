@@ -129,7 +129,7 @@ void Ring::end(Request& request, RequestList& over) noexcept {
 }
 
 inline Result<void> Ring::answer(const Untrusted<WireResponse>& response, RingIndex index,
-                          RequestList& over) noexcept {
+                                 RequestList& over) noexcept {
     const Untrusted<uint64_t> id = response.part(&WireResponse::id);
     const Result<SlotIds::Taken> slot =
         id.checked([this](uint64_t wire_id) noexcept { return asked(wire_id); });

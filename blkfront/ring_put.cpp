@@ -204,7 +204,8 @@ void Ring::copy(Request& request, bool in) noexcept {
     if (request.memory != nullptr)
         copy_piece(request.memory, request.sectors << sector_shift);
     else
-        walk(request, [&](const Segment& piece) noexcept { copy_piece(piece.address, piece.bytes); });
+        walk(request,
+             [&](const Segment& piece) noexcept { copy_piece(piece.address, piece.bytes); });
 }
 
 // ---- slots; the lock is held ---------------------------------------------------------
@@ -292,8 +293,8 @@ void Ring::put_plain(Request& request) noexcept {
     const auto handle = static_cast<blkif_vdev_t>(device_.vdevice());
     if (request.op == XPV_BLKFRONT_FLUSH) {
         WireRequest slot{};
-        slot.operation = device_.face().has(Face::barriers) ? BLKIF_OP_WRITE_BARRIER
-                                                            : BLKIF_OP_FLUSH_DISKCACHE;
+        slot.operation =
+            device_.face().has(Face::barriers) ? BLKIF_OP_WRITE_BARRIER : BLKIF_OP_FLUSH_DISKCACHE;
         slot.handle = handle;
         slot.id = shadow(request, slot.operation);
         ring_->put(slot);
