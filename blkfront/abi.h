@@ -40,6 +40,7 @@ enum xpv_blkfront_status {
 struct xpv_blkfront_request {
 	struct xpv_blkfront_request *next; /* of whichever list it is in */
 	uint64_t sector;		   /* in units of 512 bytes, as all sectors here */
+	uint8_t *memory;		   /* of a read or write, if it is all in one piece */
 	uint32_t sectors;
 	uint8_t op;	/* enum xpv_blkfront_op */
 	uint8_t status; /* out: enum xpv_blkfront_status */
@@ -123,7 +124,7 @@ struct xpv_blkfront_disk {
 	X(events)	/* received */                                            \
 	X(spurious)	/* of them without an answer */                           \
 	X(ring_full)	/* times that requests waited for slots */                \
-	X(pool_empty)	/* times that requests waited for pages */                \
+	X(pool_empty)	/* requests that waited for pages */                      \
 	X(errors)	/* answers that were no success */                        \
 	X(timeouts)	/* requests without an answer for long */                 \
 	X(replayed)	/* requests sent again to another connection */

@@ -24,7 +24,8 @@ struct xpv_blkfront_os {
 	struct xpv_xenbus bus;
 	struct xpv_blkfront *core;
 	struct delayed_work tick_work;
-	struct work_struct add_work; /* adds the disk: reads its partitions */
+	struct work_struct add_work;	/* adds the disk: reads its partitions */
+	struct work_struct change_work; /* tells the block layer of now_is */
 	struct blkfront_timer timers[XPV_BLKFRONT_MAX_RINGS];
 	struct xpv_blkfront_name name;
 	struct dentry *debugfs;
@@ -32,7 +33,8 @@ struct xpv_blkfront_os {
 	struct blk_mq_tag_set tags;
 	struct gendisk *disk; /* once the backend has described it */
 	atomic_t openers;
-	bool stopped;  /* bus.end.lock, as below */
+	struct xpv_blkfront_disk now_is; /* bus.end.lock, as below */
+	bool stopped;
 	bool hopeless; /* nobody needs to wait for it */
 	bool gone;     /* removed */
 	bool awaited;  /* the last close is */
@@ -42,6 +44,7 @@ struct xpv_blkfront_os {
 /* disk.c */
 extern const struct block_device_operations blkfront_fops;
 void blkfront_add_work(struct work_struct *work);
+void blkfront_change_work(struct work_struct *work);
 void blkfront_disk_end(struct xpv_blkfront_os *os);
 void blkfront_disk_put(struct xpv_blkfront_os *os);
 

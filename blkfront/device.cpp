@@ -196,9 +196,10 @@ bool Device::apply() noexcept {
     disk.flush = disk.flush && !load_once(&no_flush_);
     disk.discard = disk.discard && !load_once(&no_discard_);
     disk.erase = disk.erase && disk.discard && !load_once(&no_erase_);
-    connection_.sector_size = disk.sector_size;
-    // Limits are changed under a lock whose owner may be waiting for the very requests that
-    // wait for us: not for nothing.
+    if (!known_)
+        connection_.sector_size = disk.sector_size; // for good, says fits()
+    // Before the block layer hears of it: requests for what is new may come at once.
+    face_.show(disk);
     const bool same = known_ && __builtin_memcmp(&disk, &disk_, sizeof(disk)) == 0;
     const int code = same ? 0 : xpv_blkfront_os_disk(os_, &disk);
     if (code < 0) {
@@ -243,7 +244,7 @@ void Device::summary(xpv_blkfront_summary& summary) const noexcept {
     summary = {};
     summary.rings = load_once(&rings_in_use_);
     summary.segments = connection_.per_slot;
-    summary.parked = parked_.count();
+    summary.parked = load_once(parked_.count_address());
     summary.pool_kept = pool_.kept();
     summary.pool_free = pool_.free();
     summary.pool_stuck = pool_.stuck();

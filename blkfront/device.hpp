@@ -14,6 +14,33 @@
 
 namespace xpv::blkfront {
 
+// The disk as requests see it, who come and go on all processors while it changes: each word
+// by itself is the old one or the new one, and any two of them make sense together.
+class Face : NoCopy {
+public:
+    Face() noexcept = default;
+    enum Can : uint32_t {
+        cache = 1 << 0, // it has one, which can be flushed
+        barriers = 1 << 1,
+        discards = 1 << 2,
+        erases = 1 << 3,
+        writes = 1 << 4,
+    };
+    void show(const xpv_blkfront_disk& disk) noexcept {
+        store_once(&sectors_, disk.sectors);
+        const auto bit = [](bool is, Can what) noexcept { return is ? uint32_t{what} : 0U; };
+        store_once(&can_, bit(disk.flush, cache) | bit(disk.barrier, barriers) |
+                              bit(disk.discard, discards) | bit(disk.erase, erases) |
+                              bit(!disk.readonly, writes));
+    }
+    uint64_t sectors() const noexcept { return load_once(&sectors_); }
+    bool has(Can what) const noexcept { return (load_once(&can_) & what) != 0; }
+
+private:
+    uint64_t sectors_ = 0;
+    uint32_t can_ = 0;
+};
+
 // What requests are made by, of the present connection.
 struct Connection {
     uint32_t per_slot = direct_segments;
@@ -57,7 +84,7 @@ public:
     uint32_t event_batch() const noexcept { return settings_.event_batch; }
     Pool& pool() noexcept { return pool_; }
     const Connection& connection() const noexcept { return connection_; }
-    const xpv_blkfront_disk& disk() const noexcept { return disk_; }
+    const Face& face() const noexcept { return face_; }
     xpv_blkfront_counters& counters(uint32_t ring) noexcept { return counters_[ring]; }
     const xpv_blkfront_counters& counters(uint32_t ring) const noexcept { return counters_[ring]; }
     // A request is over: what is in the disk's cache now? Any context.
@@ -66,7 +93,10 @@ public:
     void lose_flush() noexcept;
     void lose_discard(bool secure) noexcept;
     // Pages may have come back. No lock is held. Any context.
-    void wake_line() noexcept;
+    void wake_line() noexcept {
+        if (pool_.anybody()) [[unlikely]]
+            wake_first();
+    }
 
 private:
     // How often a request may see a timeout before we leave its backend.
@@ -91,15 +121,21 @@ private:
     void replay() noexcept;
     void fail_parked() noexcept;
     bool unlend_parked() noexcept;
-    void mind_pool() noexcept;
+    void mind_pool() noexcept {
+        if (!pool_.idle() && !load_once(&ticking_)) [[unlikely]]
+            trim_later();
+    }
+    void trim_later() noexcept;
+    void wake_first() noexcept;
 
     xpv_blkfront_os* const os_;
     const xpv_blkfront_settings settings_;
     uint32_t vdevice_ = 0;
     Pool pool_;
     Connection connection_;
-    xpv_blkfront_disk disk_{};
-    bool known_ = false;      // disk_ is what the block layer was told
+    Face face_;
+    xpv_blkfront_disk disk_{}; // what the block layer was told, if
+    bool known_ = false;
     bool failing_ = false;    // all requests fail
     bool dirty_ = false;      // written to a cache, not flushed
     bool lost_cache_ = false; // and that cache is gone: the next flush has to say so

@@ -185,16 +185,35 @@ static int make_disk(struct xpv_blkfront_os *os,
 int xpv_blkfront_os_disk(struct xpv_blkfront_os *os,
 			 const struct xpv_blkfront_disk *is)
 {
-	int err;
-
 	if (!os->disk)
 		return make_disk(os, is);
-	err = change_limits(os->disk, is);
-	if (get_disk_ro(os->disk) != is->readonly)
-		set_disk_ro(os->disk, is->readonly);
-	if (get_capacity(os->disk) != is->sectors)
-		set_capacity_and_notify(os->disk, is->sectors);
-	return err;
+	os->now_is = *is;
+	queue_work(os->bus.end.driver->works, &os->change_work);
+	return 0;
+}
+
+/* Not where events are handled: limits change under a lock whose owner may be waiting for
+ * requests, which wait for the next backend, whose event it is.
+ */
+void blkfront_change_work(struct work_struct *work)
+{
+	struct xpv_blkfront_os *os =
+		container_of(work, struct xpv_blkfront_os, change_work);
+	struct gendisk *disk = os->disk;
+	struct xpv_blkfront_disk is;
+	int err;
+
+	mutex_lock(&os->bus.end.lock);
+	is = os->now_is;
+	mutex_unlock(&os->bus.end.lock);
+	if (get_disk_ro(disk) != is.readonly)
+		set_disk_ro(disk, is.readonly);
+	if (get_capacity(disk) != is.sectors)
+		set_capacity_and_notify(disk, is.sectors);
+	err = change_limits(disk, &is);
+	if (err)
+		xpv_end_report(&os->bus, err, "%s cannot be changed",
+			       disk->disk_name);
 }
 
 /* Not where xenstore's events are handled: it reads the partitions. */
@@ -222,6 +241,7 @@ void blkfront_disk_end(struct xpv_blkfront_os *os)
 	blk_mark_disk_dead(disk);
 	xpv_blkfront_os_start(os);
 	flush_work(&os->add_work);
+	flush_work(&os->change_work);
 	if (os->added)
 		del_gendisk(disk);
 }

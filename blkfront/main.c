@@ -113,6 +113,7 @@ static struct xpv_blkfront_os *os_new(struct xenbus_device *dev)
 	os->stopped = true;
 	INIT_DELAYED_WORK(&os->tick_work, tick_work);
 	INIT_WORK(&os->add_work, blkfront_add_work);
+	INIT_WORK(&os->change_work, blkfront_change_work);
 	blkfront_timers_init(os);
 	os->core = xpv_blkfront_create(&os->bus, os, &settings);
 	if (os->core)

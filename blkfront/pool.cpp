@@ -158,7 +158,7 @@ void Pool::leave_line(uint32_t ring) noexcept {
 }
 
 uint32_t Pool::next() const noexcept {
-    if (load_once(&in_line_) == 0) [[likely]]
+    if (!anybody())
         return nobody;
     const Guard guard{lock_};
     return in_line_ == 0 ? nobody : line_[0];

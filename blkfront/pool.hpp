@@ -45,6 +45,17 @@ public:
     // kept pages and lent empty entries with references, all or nothing, ahead of nobody
     // who waits. Makes pages if it must. Softirq or process context.
     bool take(uint32_t kept, uint32_t lent, Chains& chains) noexcept;
+    // The next kept page, granted and free already, or none; not if anybody waits. Any
+    // context.
+    Index take_one() noexcept {
+        const Guard guard{lock_};
+        if (in_line_ != 0 || free_.count == 0)
+            return none;
+        const Index i = pop(free_);
+        entries_[i].next = none;
+        lowest_free_ = min(lowest_free_, free_.count);
+        return i;
+    }
     // The same for a ring that waits: without making pages, and if there are not enough
     // the ring is in line. Any context.
     bool take_in_line(uint32_t ring, uint32_t kept, uint32_t lent, Chains& chains) noexcept;
@@ -53,6 +64,8 @@ public:
     // The ring that is first in line, or none. Any context.
     static constexpr uint32_t nobody = ~uint32_t{0};
     uint32_t next() const noexcept;
+    // Is there one? A look without the lock.
+    bool anybody() const noexcept { return load_once(&in_line_) != 0; }
 
     // Chains that nobody needs any more. Lent entries grant nothing. Any context.
     void give(const Chains& chains) noexcept;

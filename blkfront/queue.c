@@ -4,17 +4,31 @@
 
 #include "blkfront/blkfront.h"
 
+/* Most requests are: no walk then. */
+static u8 *one_piece(const struct request *rq)
+{
+	struct bio *bio = rq->bio;
+	struct bio_vec piece;
+
+	if (!bio || bio->bi_iter.bi_size != blk_rq_bytes(rq))
+		return NULL;
+	piece = mp_bvec_iter_bvec(bio->bi_io_vec, bio->bi_iter);
+	return piece.bv_len == bio->bi_iter.bi_size ? bvec_virt(&piece) : NULL;
+}
+
 static struct xpv_blkfront_request *request_of(struct request *rq)
 {
 	struct xpv_blkfront_request *request = blk_mq_rq_to_pdu(rq);
 
 	request->next = NULL;
+	request->memory = NULL;
 	request->sector = blk_rq_pos(rq);
 	request->sectors = blk_rq_sectors(rq);
 	request->queue = rq->mq_hctx->queue_num;
 	switch (req_op(rq)) {
 	case REQ_OP_WRITE:
 		request->op = XPV_BLKFRONT_WRITE;
+		request->memory = one_piece(rq);
 		break;
 	case REQ_OP_FLUSH:
 		request->op = XPV_BLKFRONT_FLUSH;
@@ -27,6 +41,7 @@ static struct xpv_blkfront_request *request_of(struct request *rq)
 		break;
 	default: /* no other was said to be known */
 		request->op = XPV_BLKFRONT_READ;
+		request->memory = one_piece(rq);
 		break;
 	}
 	return request;

@@ -5,10 +5,11 @@
 namespace xpv::blkfront {
 
 // False: it is over already, by its status.
-bool Device::admit(Request& request) noexcept {
+inline bool Device::admit(Request& request) noexcept {
     request.status = XPV_BLKFRONT_OK;
     request.first = request.indirect = Pool::none;
     request.grants = request.issued = request.slots = 0;
+    request.done = 0;
     request.flags = 0;
     if (load_once(&failing_)) {
         request.status = XPV_BLKFRONT_IO_ERROR;
@@ -20,23 +21,24 @@ bool Device::admit(Request& request) noexcept {
             atomic_store(&dirty_, false);
             return false;
         }
-        if (!disk_.flush || load_once(&no_flush_))
+        if (!face_.has(Face::cache) || load_once(&no_flush_))
             return false; // nothing to flush
         if (load_once(&dirty_) && atomic_exchange(&dirty_, false))
             request.flags = Ring::covers;
         return true;
     }
     const bool discard = request.op == XPV_BLKFRONT_DISCARD || request.op == XPV_BLKFRONT_ERASE;
-    if (discard &&
-        (!disk_.discard || load_once(&no_discard_) ||
-         (request.op == XPV_BLKFRONT_ERASE && (!disk_.erase || load_once(&no_erase_))))) {
+    if (discard && (!face_.has(Face::discards) || load_once(&no_discard_) ||
+                    (request.op == XPV_BLKFRONT_ERASE &&
+                     (!face_.has(Face::erases) || load_once(&no_erase_))))) {
         request.status = XPV_BLKFRONT_UNSUPPORTED;
         return false;
     }
     const bool most = discard || request.sectors <= XPV_BLKFRONT_MAX_SECTORS;
-    if (request.sectors == 0 || !most || request.sector > disk_.sectors ||
-        request.sectors > disk_.sectors - request.sector ||
-        (disk_.readonly && request.op != XPV_BLKFRONT_READ)) {
+    const uint64_t sectors = face_.sectors();
+    if (request.sectors == 0 || !most || request.sector > sectors ||
+        request.sectors > sectors - request.sector ||
+        (request.op != XPV_BLKFRONT_READ && !face_.has(Face::writes))) {
         request.status = XPV_BLKFRONT_IO_ERROR;
         return false;
     }
@@ -106,7 +108,7 @@ void Device::replay() noexcept {
 void Device::note(const Request& request) noexcept {
     const bool lost = request.op == XPV_BLKFRONT_FLUSH && (request.flags & Ring::covers) != 0 &&
                       request.status != XPV_BLKFRONT_OK;
-    const bool wrote = request.op == XPV_BLKFRONT_WRITE && disk_.flush;
+    const bool wrote = request.op == XPV_BLKFRONT_WRITE && face_.has(Face::cache);
     if ((wrote || lost) && !load_once(&dirty_))
         store_once(&dirty_, true);
 }
@@ -138,7 +140,6 @@ void Device::timeout(Request& request) noexcept {
     Ring* const ring = ring_of(request.queue);
     if (ring == nullptr)
         return;
-    ++counters(request.queue % XPV_BLKFRONT_MAX_RINGS).timeouts;
     if (ring->remind() || request.late == UINT8_MAX)
         return;
     const uint32_t late = ++request.late;
@@ -150,9 +151,7 @@ void Device::timeout(Request& request) noexcept {
 
 // ---- time --------------------------------------------------------------------------------
 
-void Device::mind_pool() noexcept {
-    if (pool_.idle() || load_once(&ticking_))
-        return;
+void Device::trim_later() noexcept {
     if (!atomic_exchange(&ticking_, true))
         xpv_blkfront_os_tick(os_, trim_ms);
 }
@@ -215,7 +214,7 @@ void Device::fail_all() noexcept {
     fail_parked();
 }
 
-void Device::wake_line() noexcept {
+void Device::wake_first() noexcept {
     for (;;) {
         const uint32_t ring = pool_.next();
         if (ring == Pool::nobody) [[likely]]

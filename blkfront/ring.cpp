@@ -6,7 +6,8 @@
 
 namespace xpv::blkfront {
 
-xpv_blkfront_counters& Ring::counters() const noexcept { return device_.counters(index_); }
+Ring::Ring(Device& device, uint32_t index) noexcept
+    : device_{device}, index_{index}, count_{device.counters(index)} {}
 
 Result<void> Ring::open(uint32_t order) noexcept {
     XPV_TRY(ring_.open(device_.peer(), order));
@@ -54,10 +55,10 @@ void Ring::collect(RequestList& unanswered) noexcept {
 
 void Ring::on_event(void* context) noexcept {
     Ring& ring = *static_cast<Ring*>(context);
-    ++ring.counters().events;
+    ++ring.count_.events;
     const bool found = ring.look();
     if (!found)
-        ++ring.counters().spurious;
+        ++ring.count_.spurious;
     ring.channel_.eoi(!found);
 }
 
@@ -65,7 +66,6 @@ bool Ring::look() noexcept {
     bool found = false;
     for (uint32_t looks = 1;; ++looks) {
         RequestList over;
-        bool notify = false;
         bool again = false;
         {
             const Guard guard{lock_};
@@ -74,13 +74,11 @@ bool Ring::look() noexcept {
             found = reap(over) || found;
             if (!broken_) {
                 issue(over);
-                notify = publish();
+                notify_if_wanted();
                 again = arm(found);
             }
             begin_finish(over);
         }
-        if (notify)
-            channel_.notify();
         finish(over);
         if (!again)
             break;
@@ -104,19 +102,6 @@ bool Ring::arm(bool found) noexcept {
     return there;
 }
 
-// The lock is held.
-bool Ring::reap(RequestList& over) noexcept {
-    const Result<uint32_t> pending = ring_->pending();
-    if (!pending.ok())
-        return broken("more answers than requests in flight", ring_->in_flight());
-    for (uint32_t i = 0; i < pending.value(); ++i) {
-        const RingIndex index = ring_->response_index();
-        if (!answer(Untrusted<WireResponse>{ring_->take()}, index, over).ok())
-            break;
-    }
-    return pending.value() != 0;
-}
-
 bool Ring::broken(const char* what, uint32_t value) noexcept {
     broken_ = true;
     device_.faults().raise(what, index_, value);
@@ -124,14 +109,27 @@ bool Ring::broken(const char* what, uint32_t value) noexcept {
 }
 
 // Which of our requests an answer's id means.
-Result<SlotIds::Taken> Ring::asked(uint64_t wire_id) const noexcept {
+inline Result<SlotIds::Taken> Ring::asked(uint64_t wire_id) const noexcept {
     WireId id;
     XPV_TRY_SET(id, WireId::of(wire_id));
     return ids_.find(id.index, id.life);
 }
 
-Result<void> Ring::answer(const Untrusted<WireResponse>& response, RingIndex index,
-                          RequestList& over) noexcept {
+// It is over, but for what finish() does.
+void Ring::end(Request& request, RequestList& over) noexcept {
+    ++count_.requests;
+    if ((request.flags & lent) != 0) {
+        count_.grants += request.grants;
+    } else if (request.grants != 0) {
+        count_.bytes_copied += uint64_t{request.sectors} << sector_shift;
+        if (!device_.connection().copy)
+            ++count_.bounced;
+    }
+    over.push(request);
+}
+
+inline Result<void> Ring::answer(const Untrusted<WireResponse>& response, RingIndex index,
+                                 RequestList& over) noexcept {
     const Untrusted<uint64_t> id = response.part(&WireResponse::id);
     const Result<SlotIds::Taken> slot =
         id.checked([this](uint64_t wire_id) noexcept { return asked(wire_id); });
@@ -155,13 +153,13 @@ Result<void> Ring::answer(const Untrusted<WireResponse>& response, RingIndex ind
     if (status != BLKIF_RSP_OKAY) [[unlikely]]
         judge(request, shadow.op, status);
     if (--request.slots == 0 && request.issued == request.grants)
-        over.push(request);
+        end(request, over);
     return {};
 }
 
 // An answer that is no success.
 void Ring::judge(Request& request, uint8_t op, int16_t status) noexcept {
-    ++counters().errors;
+    ++count_.errors;
     const bool unknown = status == BLKIF_RSP_EOPNOTSUPP;
     if (unknown && request.op == XPV_BLKFRONT_FLUSH) {
         device_.lose_flush();
@@ -172,43 +170,65 @@ void Ring::judge(Request& request, uint8_t op, int16_t status) noexcept {
     request.status = unknown ? XPV_BLKFRONT_UNSUPPORTED : XPV_BLKFRONT_IO_ERROR;
 }
 
+// The lock is held.
+bool Ring::reap(RequestList& over) noexcept {
+    const Result<uint32_t> pending = ring_->pending();
+    if (!pending.ok())
+        return broken("more answers than requests in flight", ring_->in_flight());
+    for (uint32_t i = 0; i < pending.value(); ++i) {
+        const RingIndex index = ring_->response_index();
+        if (!answer(Untrusted<WireResponse>{ring_->take()}, index, over).ok())
+            break;
+    }
+    return pending.value() != 0;
+}
+
 // Copies, gives everything back and hands up. No lock is held.
 void Ring::finish(RequestList& over) noexcept {
     if (over.empty())
         return;
     Pool& pool = device_.pool();
-    RequestList done;
-    xpv_blkfront_counters& count = counters();
-    while (Request* const request = over.pop()) {
-        Pool::Chains chains{request->indirect, Pool::none};
-        if ((request->flags & lent) != 0) {
-            count.grants += request->grants;
-            if (!pool.unlend(request->first)) {
-                device_.faults().raise("grants in use after the answer", index_, request->grants);
+    Pool::Index pages = Pool::none; // of requests of one page, together
+    Request* done = nullptr;
+    Request** end = &done;
+    Request* next = over.take_chain();
+    while (next != nullptr) {
+        Request& request = *next;
+        next = request.next;
+        const Pool::Index first = request.first;
+        if ((request.flags & lent) != 0) {
+            if (!pool.unlend(first)) {
+                device_.faults().raise("grants in use after the answer", index_, request.grants);
                 const Guard guard{lock_};
-                held_.push(*request);
+                held_.push(request);
                 continue;
             }
-            chains.lent = request->first;
-        } else if (request->grants != 0) {
-            if (request->op == XPV_BLKFRONT_READ && request->status == XPV_BLKFRONT_OK)
-                copy(*request, false);
-            pool.give({request->first, Pool::none});
+            pool.give({request.indirect, first});
+        } else if (request.grants != 0) {
+            if (request.op == XPV_BLKFRONT_READ && request.status == XPV_BLKFRONT_OK)
+                copy(request, false);
+            if (request.grants == 1) {
+                pool[first].next = pages;
+                pages = first;
+            } else {
+                pool.give({first, Pool::none});
+                pool.give({request.indirect, Pool::none});
+            }
         }
-        request->first = request->indirect = Pool::none;
-        pool.give(chains);
-        device_.note(*request);
-        ++count.requests;
-        done.push(*request);
+        request.first = request.indirect = Pool::none;
+        device_.note(request);
+        *end = &request;
+        end = &request.next;
     }
-    if (!done.empty())
-        xpv_blkfront_os_done(device_.os(), done.take_chain());
+    *end = nullptr;
+    pool.give({pages, Pool::none});
+    if (done != nullptr)
+        xpv_blkfront_os_done(device_.os(), done);
     (void)__atomic_sub_fetch(&finishing_, 1, __ATOMIC_SEQ_CST);
 }
 
 void Ring::kick() noexcept {
     RequestList over;
-    bool notify = false;
     {
         const Guard guard{lock_};
         if (!open_ || broken_) {
@@ -216,11 +236,9 @@ void Ring::kick() noexcept {
             return;
         }
         issue(over);
-        notify = publish();
+        notify_if_wanted();
         begin_finish(over);
     }
-    if (notify)
-        channel_.notify();
     finish(over);
 }
 

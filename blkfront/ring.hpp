@@ -20,7 +20,7 @@ class Device;
 
 class Ring : NoCopy {
 public:
-    Ring(Device& device, uint32_t index) noexcept : device_{device}, index_{index} {}
+    Ring(Device& device, uint32_t index) noexcept;
 
     // May sleep.
     Result<void> create() noexcept { return lock_.create(0); }
@@ -66,6 +66,7 @@ private:
     static constexpr uint32_t retry_us = 10000;
 
     bool prepare(Request& request, bool in_line) noexcept;
+    bool prepare_page(Request& request) noexcept;
     void prepare_direct(Request& request, Pool::Index first) noexcept;
     void copy(Request& request, bool in) noexcept;
     uint32_t count_direct(Request& request) const noexcept;
@@ -73,10 +74,21 @@ private:
     void issue(RequestList& over) noexcept;
     bool put_all(Request& request) noexcept;
     void put_plain(Request& request) noexcept;
+    void put_page(Request& request) noexcept;
     void put_data(Request& request) noexcept;
     uint64_t shadow(Request& request, uint8_t op) noexcept;
     WireSegment next_segment(Request& request) noexcept;
-    bool publish() noexcept;
+    bool publish() noexcept {
+        if (ring_->unpublished() == 0 || !ring_->publish())
+            return false;
+        ++count_.notifies;
+        return true;
+    }
+    // For those whom close() does not keep out: the channel may be gone when the lock is.
+    void notify_if_wanted() noexcept {
+        if (publish())
+            channel_.notify();
+    }
 
     bool arm(bool found) noexcept;
     bool reap(RequestList& over) noexcept;
@@ -85,6 +97,7 @@ private:
                         RequestList& over) noexcept;
     void judge(Request& request, uint8_t op, int16_t status) noexcept;
     bool broken(const char* what, uint32_t value) noexcept;
+    void end(Request& request, RequestList& over) noexcept;
     // With the lock, and when it is dropped: requests that are over. close() waits for it.
     void begin_finish(const RequestList& over) noexcept {
         if (!over.empty())
@@ -94,10 +107,11 @@ private:
     void collect(RequestList& unanswered) noexcept;
 
     static void on_event(void* context) noexcept;
-    xpv_blkfront_counters& counters() const noexcept;
 
     Device& device_;
     const uint32_t index_;
+    // All but the handler's events and spurious are counted with the lock.
+    xpv_blkfront_counters& count_;
     uint32_t finishing_ = 0; // calls of finish(), atomic
     Lock lock_;              // all below
     bool open_ = false;

@@ -51,6 +51,7 @@ void Ring::submit(RequestList& fresh, bool more) noexcept {
     bool notify = false;
     {
         const Guard guard{lock_};
+        count_.pool_empty += waiting.count();
         ready_.append(ready);
         waiting_.append(waiting);
         if (open_ && !broken_) {
@@ -84,16 +85,11 @@ bool Ring::remind() noexcept {
         return true;
     const bool moved = ring_->response_index() != reminded_;
     reminded_ = ring_->response_index();
-    (void)publish();
+    ++count_.timeouts;
+    if (!publish())
+        ++count_.notifies;
     channel_.notify();
     return moved;
-}
-
-bool Ring::publish() noexcept {
-    if (ring_->unpublished() == 0 || !ring_->publish())
-        return false;
-    ++counters().notifies;
-    return true;
 }
 
 // ---- pages -------------------------------------------------------------------------
@@ -107,13 +103,29 @@ uint32_t Ring::count_direct(Request& request) const noexcept {
     return direct.fits() ? direct.grants() : 0;
 }
 
+// Most requests need a page, and there is one. No lock is held.
+inline bool Ring::prepare_page(Request& request) noexcept {
+    if (!device_.connection().copy || request.sectors > page_sectors)
+        return false;
+    Pool& pool = device_.pool();
+    const Pool::Index page = pool.take_one();
+    if (page == Pool::none)
+        return false;
+    pool[page].first = 0;
+    pool[page].last = static_cast<uint8_t>(request.sectors - 1);
+    request.first = request.at = page;
+    request.grants = 1;
+    if (request.op == XPV_BLKFRONT_WRITE)
+        copy(request, true);
+    return true;
+}
+
 // All pages that a request needs, and what it writes in them. in_line: the lock is held,
 // and on failure the ring is in line for pages.
 bool Ring::prepare(Request& request, bool in_line) noexcept {
-    request.first = request.indirect = Pool::none;
-    request.grants = request.issued = request.slots = 0;
-    request.done = 0;
     if (!has_data(request))
+        return true;
+    if (!in_line && prepare_page(request)) [[likely]]
         return true;
     const uint32_t direct = count_direct(request);
     const Plan needs =
@@ -123,10 +135,8 @@ bool Ring::prepare(Request& request, bool in_line) noexcept {
     Pool::Chains chains;
     const bool got =
         in_line ? pool.take_in_line(index_, kept, direct, chains) : pool.take(kept, direct, chains);
-    if (!got) {
-        ++counters().pool_empty;
+    if (!got)
         return false;
-    }
     Pool::Index data = chains.kept;
     if (needs.indirect != 0) {
         request.indirect = chains.kept;
@@ -142,8 +152,6 @@ bool Ring::prepare(Request& request, bool in_line) noexcept {
         prepare_direct(request, chains.lent);
     } else {
         request.first = data;
-        if (!device_.connection().copy)
-            ++counters().bounced;
         uint32_t left = request.sectors;
         for (Pool::Index i = data; i != Pool::none; i = pool[i].next) {
             const uint32_t here = min(left, page_sectors);
@@ -155,8 +163,6 @@ bool Ring::prepare(Request& request, bool in_line) noexcept {
             copy(request, true);
     }
     request.at = request.first;
-    if (needs.slots > 1)
-        ++counters().splits;
     return true;
 }
 
@@ -181,9 +187,8 @@ void Ring::copy(Request& request, bool in) noexcept {
     const Pool& pool = device_.pool();
     Pool::Index i = request.first;
     uint32_t at = 0;
-    walk(request, [&](const Segment& piece) noexcept {
-        uint8_t* ours = piece.address;
-        for (uint32_t left = piece.bytes; left > 0;) {
+    const auto copy_piece = [&](uint8_t* ours, uint32_t left) noexcept {
+        while (left > 0) {
             const uint32_t bytes = min(left, page_size - at);
             uint8_t* const page = pool[i].address + at;
             __builtin_memcpy(in ? page : ours, in ? ours : page, bytes);
@@ -195,11 +200,68 @@ void Ring::copy(Request& request, bool in) noexcept {
                 i = pool[i].next;
             }
         }
-    });
-    counters().bytes_copied += uint64_t{request.sectors} << sector_shift;
+    };
+    if (request.memory != nullptr)
+        copy_piece(request.memory, request.sectors << sector_shift);
+    else
+        walk(request,
+             [&](const Segment& piece) noexcept { copy_piece(piece.address, piece.bytes); });
 }
 
 // ---- slots; the lock is held ---------------------------------------------------------
+
+inline uint64_t Ring::shadow(Request& request, uint8_t op) noexcept {
+    const uint32_t id = ids_.take(); // as many as slots, at least
+    shadows_[id] = {&request, ring_->request_index(), op};
+    ++request.slots;
+    return WireId{id, ids_.generation(id)}.wire();
+}
+
+inline WireSegment Ring::next_segment(Request& request) noexcept {
+    const Pool::Entry& entry = device_.pool()[request.at];
+    WireSegment segment{};
+    segment.gref = entry.ref();
+    segment.first_sect = entry.first;
+    segment.last_sect = entry.last;
+    request.at = entry.next;
+    ++request.issued;
+    return segment;
+}
+
+// A request that is one segment.
+inline void Ring::put_page(Request& request) noexcept {
+    OneSegment slot{};
+    slot.operation = request.op == XPV_BLKFRONT_READ ? BLKIF_OP_READ : BLKIF_OP_WRITE;
+    slot.nr_segments = 1;
+    slot.handle = static_cast<blkif_vdev_t>(device_.vdevice());
+    slot.sector_number = request.sector;
+    slot.seg[0] = next_segment(request);
+    slot.id = shadow(request, slot.operation);
+    ring_->put(slot);
+    request.done = request.sectors;
+}
+
+// True: nothing is left to put.
+inline bool Ring::put_all(Request& request) noexcept {
+    if (request.status != XPV_BLKFRONT_OK) [[unlikely]] {
+        request.issued = request.grants;
+        return true;
+    }
+    do {
+        if (ring_->free() == 0) {
+            ++count_.ring_full;
+            return false;
+        }
+        ++count_.slots;
+        if (request.grants == 1)
+            put_page(request);
+        else if (request.grants == 0)
+            put_plain(request);
+        else
+            put_data(request);
+    } while (request.issued < request.grants);
+    return true;
+}
 
 void Ring::issue(RequestList& over) noexcept {
     Pool& pool = device_.pool();
@@ -210,7 +272,7 @@ void Ring::issue(RequestList& over) noexcept {
         }
         (void)ready_.pop();
         if (request->slots == 0)
-            over.push(*request); // failed before all of it was put
+            end(*request, over); // failed before all of it was put
     }
     while (Request* const request = waiting_.front()) {
         if (!prepare(*request, true)) {
@@ -227,38 +289,12 @@ void Ring::issue(RequestList& over) noexcept {
     }
 }
 
-// True: nothing is left to put.
-bool Ring::put_all(Request& request) noexcept {
-    if (request.status != XPV_BLKFRONT_OK) [[unlikely]] {
-        request.issued = request.grants;
-        return true;
-    }
-    do {
-        if (ring_->free() == 0) {
-            ++counters().ring_full;
-            return false;
-        }
-        ++counters().slots;
-        if (request.grants == 0)
-            put_plain(request);
-        else
-            put_data(request);
-    } while (request.issued < request.grants);
-    return true;
-}
-
-uint64_t Ring::shadow(Request& request, uint8_t op) noexcept {
-    const uint32_t id = ids_.take(); // as many as slots, at least
-    shadows_[id] = {&request, ring_->request_index(), op};
-    ++request.slots;
-    return WireId{id, ids_.generation(id)}.wire();
-}
-
 void Ring::put_plain(Request& request) noexcept {
     const auto handle = static_cast<blkif_vdev_t>(device_.vdevice());
     if (request.op == XPV_BLKFRONT_FLUSH) {
         WireRequest slot{};
-        slot.operation = device_.disk().barrier ? BLKIF_OP_WRITE_BARRIER : BLKIF_OP_FLUSH_DISKCACHE;
+        slot.operation =
+            device_.face().has(Face::barriers) ? BLKIF_OP_WRITE_BARRIER : BLKIF_OP_FLUSH_DISKCACHE;
         slot.handle = handle;
         slot.id = shadow(request, slot.operation);
         ring_->put(slot);
@@ -274,40 +310,22 @@ void Ring::put_plain(Request& request) noexcept {
     ring_->put(slot);
 }
 
-WireSegment Ring::next_segment(Request& request) noexcept {
-    const Pool::Entry& entry = device_.pool()[request.at];
-    WireSegment segment{};
-    segment.gref = entry.ref();
-    segment.first_sect = entry.first;
-    segment.last_sect = entry.last;
-    request.at = entry.next;
-    ++request.issued;
-    return segment;
-}
-
-// As much of a request as one slot takes.
+// As much of another one as a slot takes.
 void Ring::put_data(Request& request) noexcept {
     const auto handle = static_cast<blkif_vdev_t>(device_.vdevice());
     const uint8_t op = request.op == XPV_BLKFRONT_READ ? BLKIF_OP_READ : BLKIF_OP_WRITE;
     const uint32_t count =
         min(static_cast<uint32_t>(request.grants - request.issued), device_.connection().per_slot);
     const uint64_t sector = request.sector + request.done;
+    if (request.issued == 0 && count < request.grants)
+        ++count_.splits;
     uint32_t sectors = 0;
     const auto next = [&]() noexcept {
         const WireSegment segment = next_segment(request);
         sectors += segment.last_sect - segment.first_sect + 1U;
         return segment;
     };
-    if (count == 1) {
-        OneSegment slot{};
-        slot.operation = op;
-        slot.nr_segments = 1;
-        slot.handle = handle;
-        slot.sector_number = sector;
-        slot.seg[0] = next();
-        slot.id = shadow(request, op);
-        ring_->put(slot);
-    } else if (count <= direct_segments) {
+    if (count <= direct_segments) {
         WireRequest slot{};
         slot.operation = op;
         slot.nr_segments = static_cast<uint8_t>(count);
@@ -332,7 +350,7 @@ void Ring::put_data(Request& request) noexcept {
         slot.indirect_grefs[0] = page.ref();
         slot.id = shadow(request, op);
         ring_->put(slot);
-        ++counters().indirect;
+        ++count_.indirect;
     }
     request.done += sectors;
 }

@@ -70,6 +70,7 @@ template <class T> T copy_from_shared(const T* shared) noexcept {
     static_assert(sizeof(T) % sizeof(uint32_t) == 0);
     uint32_t words[sizeof(T) / sizeof(uint32_t)];
     const auto* from = reinterpret_cast<const volatile uint32_t*>(shared);
+#pragma GCC unroll 32
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); ++i)
         words[i] = from[i];
     T copy;
@@ -82,6 +83,7 @@ template <class T> void copy_to_shared(T* shared, const T& value) noexcept {
     uint32_t words[sizeof(T) / sizeof(uint32_t)];
     __builtin_memcpy(words, &value, sizeof(value));
     auto* to = reinterpret_cast<volatile uint32_t*>(shared);
+#pragma GCC unroll 32
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); ++i)
         to[i] = words[i];
 }

@@ -53,6 +53,8 @@ int xpv_blkfront_os_disk(xpv_blkfront_os* os, const xpv_blkfront_disk* disk) {
         return code;
     os->disk = *disk;
     ++os->disks;
+    if (os->told != nullptr)
+        os->told(os->told_context);
     return 0;
 }
 
@@ -95,6 +97,7 @@ Disk::Disk(uint32_t rings, uint32_t order, uint32_t indirect) noexcept {
     peer.set("info", 0u);
     peer_state(XenbusStateInitWait);
     world.ends.on_wait(lets_go, this);
+    world.account.at_each_lock(watch_counters, this);
 }
 
 Disk::~Disk() {
@@ -173,6 +176,21 @@ bool Disk::lets_go(void* context, uint16_t) noexcept {
     return true;
 }
 
+void Disk::watch_counters(void* context, bool taken) noexcept {
+    auto& disk = *static_cast<Disk*>(context);
+    if (disk.device == nullptr)
+        return;
+    const bool outermost = (disk.world.account.locks & (disk.world.account.locks - 1)) == 0;
+    for (uint32_t i = 0; i < XPV_BLKFRONT_MAX_RINGS; ++i) {
+        xpv_blkfront_counters now = *xpv_blkfront_ring_counters(disk.device, i);
+        // These have one context each that counts them.
+        now.events = now.spurious = now.replayed = 0;
+        if (taken && outermost && __builtin_memcmp(&now, &disk.counted_[i], sizeof(now)) != 0)
+            XPV_FAKE_FAIL("ring %u counts without a lock", i);
+        disk.counted_[i] = now;
+    }
+}
+
 xpv_blkfront_summary Disk::summary() noexcept {
     xpv_blkfront_summary summary{};
     xpv_blkfront_summarise(device, &summary);
@@ -222,6 +240,7 @@ void Disk::prepare(BlockRequest& request, xpv_blkfront_op op, uint64_t sector, u
 void Disk::submit(BlockRequest& request, bool more, uint32_t queue) noexcept {
     request.pdu.queue = static_cast<uint16_t>(queue);
     request.pdu.next = nullptr;
+    request.pdu.memory = request.walked || request.piece != 0 ? nullptr : request.bytes();
     os.out.take();
     const In softirq{world.account, Context::Softirq};
     xpv_blkfront_submit(device, queue, &request.pdu, more);

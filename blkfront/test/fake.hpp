@@ -19,6 +19,7 @@ struct BlockRequest : NoCopy {
     uint8_t* memory = nullptr;
     uint32_t offset = 0; // of the first byte in memory
     uint32_t piece = 0;  // pieces of so many bytes; 0: as pages have it
+    bool walked = false; // not told that it is all in one piece
     uint32_t room = 0;
     uint32_t done = 0; // times it came back
     uint8_t* bytes() const noexcept { return memory + offset; }
@@ -45,6 +46,8 @@ struct xpv_blkfront_os {
     xpv::fake::Count out{"requests that the block layer waits for"};
     xpv_blkfront_disk disk{};
     uint32_t disks = 0; // told
+    void (*told)(void* context) = nullptr;
+    void* told_context = nullptr;
     bool stopped = true;
     bool in_use = false;
     uint32_t starts = 0;
@@ -100,6 +103,11 @@ public:
     bool stored(uint64_t sector, uint32_t count, uint32_t seed) const noexcept;
 
     static bool lets_go(void* context, uint16_t mask) noexcept;
+
+private:
+    // What several processors count is counted with a lock.
+    static void watch_counters(void* context, bool taken) noexcept;
+    xpv_blkfront_counters counted_[XPV_BLKFRONT_MAX_RINGS] = {};
 };
 
 // The backend's end of a ring, as the frontend's nodes tell it.

@@ -21,6 +21,7 @@ bool there_and_back(Disk& disk, Blkback& back, uint64_t sector, uint32_t count, 
     BlockRequest write;
     disk.prepare(write, XPV_BLKFRONT_WRITE, sector, count, skew, seed);
     write.piece = piece;
+    write.walked = seed % 2 != 0;
     disk.submit(write);
     back.serve();
     if (!EXPECT_EQ(write.done, 1u) || !EXPECT_EQ(write.pdu.status, XPV_BLKFRONT_OK) ||
@@ -29,6 +30,7 @@ bool there_and_back(Disk& disk, Blkback& back, uint64_t sector, uint32_t count, 
     BlockRequest read;
     disk.prepare(read, XPV_BLKFRONT_READ, sector, count, skew);
     read.piece = piece;
+    read.walked = seed % 3 != 0;
     disk.submit(read);
     back.serve();
     return EXPECT_EQ(read.done, 1u) && EXPECT(Disk::holds(read, seed));
@@ -224,5 +226,36 @@ TEST(blkfront_operations_that_turn_out_unknown) {
     back.answer(taken.id, taken.op, -1);
     back.publish();
     CHECK_EQ(request.pdu.status, XPV_BLKFRONT_IO_ERROR);
+    disk.world.grants.let_go_all();
+}
+
+// Who hears that the disk has grown uses it at once; and what it lost is refused from then
+// on, too.
+TEST(blkfront_grows_before_anybody_hears) {
+    Disk disk;
+    disk.world.bus.peer.set("sectors", 4096u);
+    CHECK(disk.connect());
+    Blkback back{disk};
+    struct Sudden {
+        Disk& disk;
+        BlockRequest request;
+    };
+    for (uint32_t sectors : each(8192u, 4096u)) {
+        Sudden sudden{disk, {}};
+        disk.os.told = [](void* context) noexcept {
+            auto& now = *static_cast<Sudden*>(context);
+            now.disk.prepare(now.request, XPV_BLKFRONT_READ, 8000, 8);
+            now.disk.submit(now.request);
+        };
+        disk.os.told_context = &sudden;
+        disk.world.bus.peer.set("sectors", sectors);
+        CHECK_EQ(disk.handle(XPV_CHANGED), 0);
+        disk.os.told = nullptr;
+        CHECK_EQ(disk.os.disk.sectors, uint64_t{sectors});
+        CHECK_EQ(back.serve(), sectors == 8192 ? 1u : 0u);
+        CHECK_EQ(sudden.request.done, 1u);
+        CHECK_EQ(sudden.request.pdu.status,
+                 sectors == 8192 ? XPV_BLKFRONT_OK : XPV_BLKFRONT_IO_ERROR);
+    }
     disk.world.grants.let_go_all();
 }

@@ -92,6 +92,13 @@ public:
         hook_context_ = hook_context;
     }
 
+    // Called when a lock was taken, and before one is dropped.
+    using LockHook = void (*)(void* context, bool taken);
+    void at_each_lock(LockHook hook, void* hook_context) noexcept {
+        lock_hook_ = hook;
+        lock_hook_context_ = hook_context;
+    }
+
     Context context = Context::Process;
     uint32_t locks = 0; // taken now: a bit for each order
 
@@ -114,6 +121,10 @@ public:
 
     // ---- for the fakes ------------------------------------------------------
 
+    void lock_changes(bool taken) noexcept {
+        if (lock_hook_ != nullptr)
+            lock_hook_(lock_hook_context_, taken);
+    }
     // At the start of each upcall; worst is the most constrained context it may be
     // called from.
     void enter(Call call, Context worst) noexcept;
@@ -133,6 +144,8 @@ private:
     Hook hook_ = nullptr;
     void* hook_context_ = nullptr;
     bool in_hook_ = false;
+    LockHook lock_hook_ = nullptr;
+    void* lock_hook_context_ = nullptr;
     Count* first_ = nullptr;
 };
 

@@ -221,12 +221,14 @@ unsigned long xpv_lock_take(xpv_lock* lock) {
         XPV_FAKE_FAIL("a lock of order %u is taken inside another", lock->order);
     lock->taken = true;
     account.locks = static_cast<uint32_t>(taken | 1UL << lock->order);
+    account.lock_changes(true);
     return taken;
 }
 
 void xpv_lock_drop(xpv_lock* lock, unsigned long flags) {
     if (!lock->taken)
         XPV_FAKE_FAIL("a lock is dropped that is not taken");
+    world().account.lock_changes(false);
     lock->taken = false;
     world().account.locks = static_cast<uint32_t>(flags);
 }

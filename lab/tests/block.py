@@ -123,6 +123,31 @@ def restarts(name):
     guest(name, "rmmod xpv-blkfront")
 
 
+def limits(name):
+    """The next backend has a disk without a cache, while somebody waits for a frozen queue,
+    with the lock of its limits: neither waits for the other."""
+    device = medium("r0")
+    load(name)
+    attach(name, device)
+    queue = "/sys/block/xvda/queue"
+    with Verified(name):
+        vbd = vbds()[0]
+        run(f"echo {vbd} > /sys/bus/xen-backend/drivers/vbd/unbind")
+        stuck = [guest_start(name, f"echo {value} > {queue}/{key}; echo done")
+                 for key, value in (("max_sectors_kb", "64"), ("scheduler", "mq-deadline"))]
+        time.sleep(2)
+        run("echo write through > /sys/block/r0/queue/write_cache")
+        run(f"echo {vbd} > /sys/bus/xen-backend/drivers/vbd/bind")
+        before = counters(name)["requests"]
+        wait_for("requests go on", lambda: counters(name)["requests"] > before + 50, 60)
+        wait_for("no cache", lambda: guest(name, f"cat {queue}/write_cache").strip() == "write through")
+        for process in stuck:
+            check("done" in finish(process), "the queue's attributes")
+    check("[mq-deadline]" in guest(name, f"cat {queue}/scheduler"), "the scheduler")
+    detach(name)
+    guest(name, "rmmod xpv-blkfront")
+
+
 def resizes(name):
     run("truncate -s 32M /tmp/d; losetup /dev/loop3 /tmp/d")
     load(name)
@@ -228,7 +253,7 @@ def given(name):
 SPECIAL = {"suspends": suspends, "given": given, "leaks": leaks,
            **block_fs.TESTS}
 TESTS = {test.__name__: test for test in (data, discards, kinds, comes_and_goes, under_io, resizes,
-                                             restarts)}
+                                          limits, restarts)}
 
 
 def main():
