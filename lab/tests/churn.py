@@ -113,8 +113,11 @@ class Traffic:
                 return True
         return False
 
+    def going(self):
+        return self.client is not None and self.client.poll() is None and self.flows()
+
     def keep(self):
-        if self.client and self.client.poll() is None and self.flows():
+        if self.going():
             return
         for _ in range(3):
             self.stop()
@@ -125,9 +128,15 @@ class Traffic:
 
     def begin(self):
         self.begun += 1
-        # Both give way to what the step does, which would take minutes on a busy machine.
-        self.server = guest_start(self.name, "exec nice -n 10 iperf3 -s -p 5100 >/dev/null 2>&1")
-        wait_for(f"iperf3 listens in {self.name}", self.listens, 300)
+        self.server = guest_start(self.name, "exec iperf3 -s -p 5100 2>&1")
+        try:
+            wait_for(f"iperf3 listens in {self.name}", self.listens, 300)
+        except Failed:
+            self.server.kill()
+            say(f"iperf3 said: {self.server.communicate(timeout=30)[0][-300:]}; in {self.name}: "
+                + guest(self.name, "cat /proc/loadavg; ps | tail -20", timeout=300, ok=False))
+            raise
+        # Gives way to what the step does, which would take minutes on a busy machine.
         self.client = start(f"exec nice -n 10 iperf3 -c {address(self.name)} -p 5100 -t 36000 -P 4 "
                             f"{self.limit} --bidir --connect-timeout 10000 >/dev/null 2>&1")
 
