@@ -35,7 +35,9 @@ Result<void> Device::connect() noexcept {
     connection_.per_slot = segments_per_slot(offer.indirect);
     connection_.copy = offer.copy;
     connection_.lent = offer.copy ? 0 : direct_grants;
-    XPV_TRY(pool_.open(peer(), most_pages(connection_.per_slot), connection_.lent));
+    // What is at hand is nobody else's: the longest request has to find its pages beside it.
+    XPV_TRY(pool_.open(peer(), most_pages(connection_.per_slot) + Hand::most * offer.rings,
+                       connection_.lent));
     XPV_TRY(open_rings(offer));
 
     RingPlace places[XPV_BLKFRONT_MAX_RINGS];
@@ -247,6 +249,8 @@ void Device::summary(xpv_blkfront_summary& summary) const noexcept {
     summary.parked = load_once(parked_.count_address());
     summary.pool_kept = pool_.kept();
     summary.pool_free = pool_.free();
+    for (const Ring* ring : rings_)
+        summary.pool_free += ring != nullptr ? ring->at_hand() : 0;
     summary.pool_stuck = pool_.stuck();
     summary.pool_capacity = pool_.capacity();
     summary.persistent = connection_.copy;

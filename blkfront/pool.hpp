@@ -45,14 +45,13 @@ public:
     // kept pages and lent empty entries with references, all or nothing, ahead of nobody
     // who waits. Makes pages if it must. Softirq or process context.
     bool take(uint32_t kept, uint32_t lent, Chains& chains) noexcept;
-    // The next kept page, granted and free already, or none; not if anybody waits. Any
-    // context.
+    // The next kept page, granted and free already, or none; not if anybody waits. It is in
+    // no chain. Any context.
     Index take_one() noexcept {
         const Guard guard{lock_};
         if (in_line_ != 0 || free_.count == 0)
             return none;
         const Index i = pop(free_);
-        entries_[i].next = none;
         lowest_free_ = min(lowest_free_, free_.count);
         return i;
     }

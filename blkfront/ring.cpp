@@ -30,6 +30,10 @@ void Ring::close(RequestList& unanswered) noexcept {
     channel_.unbind();
     while (atomic_load(&finishing_) != 0)
         xpv_sleep_ms(1); // a timer's or a timeout's look
+    for (Pool::Index page = hand_.take(); page != Pool::none; page = hand_.take()) {
+        device_.pool()[page].next = Pool::none;
+        device_.pool().give({page, Pool::none});
+    }
     const Guard guard{lock_};
     collect(unanswered);
     ring_.detach();
@@ -208,8 +212,10 @@ void Ring::finish(RequestList& over) noexcept {
             if (request.op == XPV_BLKFRONT_READ && request.status == XPV_BLKFRONT_OK)
                 copy(request, false);
             if (request.grants == 1) {
-                pool[first].next = pages;
-                pages = first;
+                if (pool.anybody() || !hand_.put(first)) {
+                    pool[first].next = pages;
+                    pages = first;
+                }
             } else {
                 pool.give({first, Pool::none});
                 pool.give({request.indirect, Pool::none});
@@ -221,7 +227,8 @@ void Ring::finish(RequestList& over) noexcept {
         end = &request.next;
     }
     *end = nullptr;
-    pool.give({pages, Pool::none});
+    if (pages != Pool::none)
+        pool.give({pages, Pool::none});
     if (done != nullptr)
         xpv_blkfront_os_done(device_.os(), done);
     (void)__atomic_sub_fetch(&finishing_, 1, __ATOMIC_SEQ_CST);

@@ -8,6 +8,7 @@
 
 #include "blkfront/blkif.hpp"
 #include "blkfront/features.hpp"
+#include "blkfront/hand.hpp"
 #include "blkfront/plan.hpp"
 #include "blkfront/pool.hpp"
 #include "core/evtchn.hpp"
@@ -43,6 +44,8 @@ public:
     // Pages may have come back. Any context.
     void kick() noexcept;
 
+    // Pages of the pool that are at hand.
+    uint32_t at_hand() const noexcept { return hand_.count(); }
     RingPlace place() const noexcept { return {ring_.refs(), channel_.port()}; }
     void view(xpv_blkfront_view& view) const noexcept;
 
@@ -72,6 +75,7 @@ private:
     uint32_t count_direct(Request& request) const noexcept;
 
     void issue(RequestList& over) noexcept;
+    bool put_list(RequestList& list, RequestList& over) noexcept;
     bool put_all(Request& request) noexcept;
     void put_plain(Request& request) noexcept;
     void put_page(Request& request) noexcept;
@@ -113,7 +117,8 @@ private:
     // All but the handler's events and spurious are counted with the lock.
     xpv_blkfront_counters& count_;
     uint32_t finishing_ = 0; // calls of finish(), atomic
-    Lock lock_;              // all below
+    Hand hand_;
+    Lock lock_; // all below
     bool open_ = false;
     bool broken_ = false;
     RingIndex reminded_ = 0; // where the answers were when remind() was called last

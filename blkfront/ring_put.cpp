@@ -52,13 +52,18 @@ void Ring::submit(RequestList& fresh, bool more) noexcept {
     {
         const Guard guard{lock_};
         count_.pool_empty += waiting.count();
-        ready_.append(ready);
-        waiting_.append(waiting);
-        if (open_ && !broken_) {
-            issue(over);
-            if (!more)
-                notify = publish();
+        const bool serves = open_ && !broken_;
+        if (serves && ready_.empty() && waiting_.empty() && waiting.empty()) [[likely]] {
+            if (!put_list(ready, over))
+                ready_.append(ready);
+        } else {
+            ready_.append(ready);
+            waiting_.append(waiting);
+            if (serves)
+                issue(over);
         }
+        if (serves && !more)
+            notify = publish();
         begin_finish(over);
     }
     if (notify)
@@ -108,9 +113,12 @@ inline bool Ring::prepare_page(Request& request) noexcept {
     if (!device_.connection().copy || request.sectors > page_sectors)
         return false;
     Pool& pool = device_.pool();
-    const Pool::Index page = pool.take_one();
+    Pool::Index page = hand_.take();
+    if (page == Pool::none)
+        page = pool.take_one();
     if (page == Pool::none)
         return false;
+    pool[page].next = Pool::none;
     pool[page].first = 0;
     pool[page].last = static_cast<uint8_t>(request.sectors - 1);
     request.first = request.at = page;
@@ -263,16 +271,23 @@ inline bool Ring::put_all(Request& request) noexcept {
     return true;
 }
 
-void Ring::issue(RequestList& over) noexcept {
-    Pool& pool = device_.pool();
-    while (Request* const request = ready_.front()) {
-        if (!put_all(*request)) {
-            pool.leave_line(index_); // pages are not what it lacks
-            return;
-        }
-        (void)ready_.pop();
+// True: the whole list is put.
+inline bool Ring::put_list(RequestList& list, RequestList& over) noexcept {
+    while (Request* const request = list.front()) {
+        if (!put_all(*request))
+            return false;
+        (void)list.pop();
         if (request->slots == 0)
             end(*request, over); // failed before all of it was put
+    }
+    return true;
+}
+
+void Ring::issue(RequestList& over) noexcept {
+    Pool& pool = device_.pool();
+    if (!put_list(ready_, over)) {
+        pool.leave_line(index_); // pages are not what it lacks
+        return;
     }
     while (Request* const request = waiting_.front()) {
         if (!prepare(*request, true)) {

@@ -468,6 +468,8 @@ CASE(blkfront_a_part_fails)
 CASE(blkfront_half_of_it_is_answered)
 CASE(blkfront_events_for_several_answers)
 CASE(blkfront_notifies_while_the_channel_is_there)
+CASE(blkfront_hand)
+CASE(blkfront_pages_at_hand_are_beside_the_reserve)
 END_SUITE(blkfront_queue)
 
 SUITE(blkfront_hostile)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // More requests than slots, pages or events.
+#include "blkfront/hand.hpp"
 #include "blkfront/test/fake.hpp"
 #include "kunit/check.hpp"
 #include "kunit/each.hpp"
@@ -264,5 +265,81 @@ TEST(blkfront_notifies_while_the_channel_is_there) {
     CHECK(locks != 0);
     CHECK_EQ(back.serve(), 8u);
     disk.world.events.on_notify(nullptr, nullptr);
+    disk.world.grants.let_go_all();
+}
+
+// Pages at hand: the last one first, no more than there is room for, and each to one taker
+// only, whoever comes in between.
+TEST(blkfront_hand) {
+    blkfront::Hand hand;
+    CHECK_EQ(hand.take(), blkfront::Pool::none);
+    for (uint16_t page = 0; page < blkfront::Hand::most; ++page) {
+        CHECK_EQ(hand.count(), uint32_t{page});
+        CHECK(hand.put(page));
+    }
+    CHECK(!hand.put(9));
+    CHECK_EQ(hand.count(), blkfront::Hand::most);
+    for (uint16_t page = blkfront::Hand::most; page-- > 0;)
+        CHECK_EQ(hand.take(), page);
+    CHECK_EQ(hand.take(), blkfront::Pool::none);
+    CHECK_EQ(hand.count(), 0u);
+#ifdef XPV_TEST_STEPS
+    static struct {
+        blkfront::Hand hand;
+        uint32_t steps, at;
+        uint16_t taken;
+    } two;
+    for (two.at = 1; two.at <= 2; ++two.at) {
+        CHECK(two.hand.put(1) && two.hand.put(2));
+        two.steps = 0;
+        two.taken = blkfront::Pool::none;
+        xpv_test_step = [] {
+            if (++two.steps != two.at)
+                return;
+            two.taken = two.hand.take();
+            two.hand.put(3);
+        };
+        const uint16_t taken = two.hand.take();
+        xpv_test_step = nullptr;
+        CHECK_EQ(two.taken, uint16_t{2});
+        CHECK_EQ(taken, uint16_t{3});
+        CHECK_EQ(two.hand.take(), uint16_t{1});
+        CHECK_EQ(two.hand.count(), 0u);
+    }
+#endif
+}
+
+// A ring's pages at hand do not keep another one waiting: the longest request gets all that
+// it needs when there is no memory for more.
+TEST(blkfront_pages_at_hand_are_beside_the_reserve) {
+    Disk disk{2};
+    CHECK(disk.connect());
+    Blkback one{disk, 0};
+    Blkback two{disk, 1};
+    disk.world.account.fail(Call::PageAlloc, 1, 1000000);
+    BlockRequests small{16};
+    for (uint32_t i = 0; i < 16; ++i) {
+        disk.prepare(small[i], XPV_BLKFRONT_WRITE, i * 8, 8, 0, i);
+        disk.submit(small[i], false, i % 2);
+    }
+    one.serve();
+    two.serve();
+    BlockRequest large;
+    disk.prepare(large, XPV_BLKFRONT_WRITE, 1024, 2048, 0, 3);
+    disk.submit(large, false, 1);
+    CHECK_EQ(two.serve(), 1u);
+    CHECK_EQ(large.done, 1u);
+    CHECK(disk.stored(1024, 2048, 3));
+    // While somebody waits, what comes back is for him.
+    BlockRequest next;
+    disk.prepare(large, XPV_BLKFRONT_WRITE, 1024, 2048, 0, 4);
+    disk.submit(large, false, 1);
+    disk.prepare(next, XPV_BLKFRONT_WRITE, 4096, 2048, 0, 5);
+    disk.submit(next, false, 0);
+    CHECK_EQ(one.serve(), 0u);
+    CHECK_EQ(two.serve(), 1u);
+    CHECK_EQ(one.serve(), 1u);
+    CHECK_EQ(next.done, 1u);
+    disk.world.account.fail_nothing();
     disk.world.grants.let_go_all();
 }
