@@ -10,7 +10,6 @@ constexpr Pages pages_max = Pages{1} << 44; // so that no product below overflow
 
 // Levels between two that are published; a word that fades passes them all.
 constexpr Level plenty = 357; // below: grow (2/7 and less)
-constexpr Level idle = 500;   // from here on, who needs little pays a tax (4/7)
 constexpr Level scarce = 643; // from here on, give (5/7 and more)
 constexpr Level middle = 500; // above: who needs little pays a tax (4/7)
 
