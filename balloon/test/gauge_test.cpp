@@ -2,9 +2,11 @@
 // balloon/gauge.hpp: the word as text, and how long a guest believes it.
 #include "balloon/gauge.hpp"
 #include "kunit/check.hpp"
+#include "kunit/each.hpp"
 
 using namespace xpv;
 using namespace xpv::balloon;
+using xpv::test::each;
 
 namespace {
 
@@ -50,7 +52,7 @@ TEST(gauge_word_is_refused) {
     refused("2 0.286 1234 60", Error::Unsupported);
     refused("0 0.286 1234 60", Error::Unsupported);
     refused("2 nan", Error::Unsupported);
-    for (const char* text : {"1.001", "2.000", "10.000", "99999999999999999999.000"}) {
+    for (const char* text : each("1.001", "2.000", "10.000", "99999999999999999999.000")) {
         char line[64] = "1 ";
         __builtin_strcpy(line + 2, text);
         __builtin_strcpy(line + 2 + __builtin_strlen(text), " 1 60");
@@ -61,41 +63,14 @@ TEST(gauge_word_is_refused) {
     refused("1 0.286 1234 4294967296", Error::Range); // 0 in 32 bits
     refused("1 0.286 1234 99999999999999999999", Error::Range);
     refused("1 0.286 18446744073709551616 60", Error::Range);
-    for (const char* text : {"1",
-                             "1 ",
-                             "nan",
-                             "1e9",
-                             "1 nan 1 60",
-                             "1 1e9 1 60",
-                             "1 inf 1 60",
-                             "-1 0.286 1 60",
-                             "1 -0.286 1 60",
-                             "1 +0.286 1 60",
-                             "1 0.28 1 60",
-                             "1 0.2860 1 60",
-                             "1 .286 1 60",
-                             "1 0 1 60",
-                             "1 1 1 60",
-                             "1 0,286 1 60",
-                             "1 0.286",
-                             "1 0.286 ",
-                             "1 0.286 1",
-                             "1 0.286 1 ",
-                             "1 0.286 1 60 ",
-                             "1 0.286 1 60\n",
-                             "1 0.286 1 60 x",
-                             " 1 0.286 1 60",
-                             "1  0.286 1 60",
-                             "1 0.286 1  60",
-                             "1\t0.286 1 60",
-                             "1 00.286 1 60",
-                             "01 0.286 1 60",
-                             "1 0.286 01 60",
-                             "1 0.286 1 060",
-                             "1 0.286 1 -60",
-                             "1 0.286 0x1 60",
-                             "1 0.286 1 60s",
-                             "1 0.2x6 1 60"})
+    for (const char* text :
+         each("1", "1 ", "nan", "1e9", "1 nan 1 60", "1 1e9 1 60", "1 inf 1 60", "-1 0.286 1 60",
+              "1 -0.286 1 60", "1 +0.286 1 60", "1 0.28 1 60", "1 0.2860 1 60", "1 .286 1 60",
+              "1 0 1 60", "1 1 1 60", "1 0,286 1 60", "1 0.286", "1 0.286 ", "1 0.286 1",
+              "1 0.286 1 ", "1 0.286 1 60 ", "1 0.286 1 60\n", "1 0.286 1 60 x", " 1 0.286 1 60",
+              "1  0.286 1 60", "1 0.286 1  60", "1\t0.286 1 60", "1 00.286 1 60", "01 0.286 1 60",
+              "1 0.286 01 60", "1 0.286 1 060", "1 0.286 1 -60", "1 0.286 0x1 60", "1 0.286 1 60s",
+              "1 0.2x6 1 60"))
         refused(text, Error::Invalid);
     // A NUL is a character like others, and nobody looks behind the length.
     const char nul[] = {'1', ' ', '0', '.', '2', '8', '6', '\0', '1', ' ', '6'};
@@ -114,7 +89,7 @@ TEST(gauge_word_is_written_as_it_is_read) {
     format_gauge(word(5, 0, 1), text);
     CHECK_STREQ(text, "1 0.005 0 1");
     for (uint32_t step = 0; step < level_count; ++step)
-        for (const uint64_t sequence : {uint64_t{0}, uint64_t{10}, UINT64_MAX}) {
+        for (const uint64_t sequence : each(uint64_t{0}, uint64_t{10}, UINT64_MAX)) {
             const GaugeWord wrote = word(level_of(step), sequence, GaugeWord::ttl_max);
             const uint32_t length = format_gauge(wrote, text);
             CHECK(length < GaugeWord::size);
