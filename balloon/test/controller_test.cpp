@@ -101,6 +101,10 @@ TEST(controller_grows_into_plenty) {
     // Eight times as fast to what it wishes.
     guest.controller.set({.wish = 1024 * mib - calm_floor + 512 * mib});
     CHECK_EQ(guest.tick(0).goal, 1024 * mib + 512 * mib * 40 / 1000);
+    // Ticks far apart: all of it, and no more.
+    guest.controller.set({.wish = 1024 * mib - calm_floor + 512 * mib, .tick_ms = 60000});
+    CHECK_EQ(guest.tick(0, 60000).goal, 1024 * mib + 512 * mib);
+    guest.controller.set({});
     // To the last page.
     guest.sample.held = 2048 * mib - 1;
     CHECK_EQ(guest.tick(0).goal, 2048 * mib);

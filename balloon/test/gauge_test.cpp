@@ -60,7 +60,7 @@ TEST(gauge_word_is_refused) {
     }
     refused("1 0.286 1234 0", Error::Range);
     refused("1 0.286 1234 3601", Error::Range);
-    refused("1 0.286 1234 4294967296", Error::Range); // 0 in 32 bits
+    refused("1 0.286 1234 4294967356", Error::Range); // 60 in 32 bits
     refused("1 0.286 1234 99999999999999999999", Error::Range);
     refused("1 0.286 18446744073709551616 60", Error::Range);
     for (const char* text :
