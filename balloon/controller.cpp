@@ -18,7 +18,7 @@ constexpr uint64_t k = 10; // thousandths per second
 // Refaults per second that mean hunger: at 0.1 ms each a hundredth of a processor's time.
 constexpr uint64_t hungry_refaults = 100;
 constexpr uint64_t smooth = 8; // samples that the rate is smoothed over
-constexpr Pages thirst = 4;    // pages to take per refault per second
+constexpr Pages sip = 4;       // pages to take per refault per second
 constexpr uint64_t ease_ms = 60000;
 
 constexpr uint64_t million = 1000000;
@@ -85,9 +85,8 @@ Pages Controller::look(const Sample& sample, Pages floor, uint64_t elapsed_ms) n
     last_used_ = used;
     calm_ = hunger_ < hungry_refaults * 256 / 4 && !reclaimed;
 
+    thirst_ = hunger_ >= hungry_refaults * 256 ? hunger_ / 256 * sip : 0;
     Pages lack = less(floor, sample.held);
-    if (hunger_ >= hungry_refaults * 256)
-        lack = max(lack, hunger_ / 256 * thirst);
     // Who grew since the last look will have grown as much again by the next.
     const Pages enough = reserve(sample);
     if (sample.available < enough + grew)
@@ -96,13 +95,14 @@ Pages Controller::look(const Sample& sample, Pages floor, uint64_t elapsed_ms) n
 }
 
 // What the law says for a tick of so many ms.
-Pages Controller::law(const Sample& sample, const Decision& now, Pages bottom, Level level,
+Pages Controller::law(const Sample& sample, Pages floor, Pages bottom, Level level,
                       uint64_t ms) const noexcept {
     const Pages room = less(sample.max, sample.held);
-    if (now.hungry)
-        return sample.held + min(lack_, room);
+    // Files that are read again are no reason to take the host's last memory.
+    if (lack_ != 0 || (thirst_ != 0 && level < level_max))
+        return sample.held + min(max(lack_, thirst_), room);
     if (level < plenty) {
-        const Pages w = less(min(now.floor + limits_.wish, pages_max), sample.held);
+        const Pages w = less(min(floor + limits_.wish, pages_max), sample.held);
         const uint64_t rate = k * (middle - level) * ms / 1000;
         const Pages grow = w != 0 ? part(w, 8 * rate) : part(room, rate);
         return sample.held + min(max(grow, Pages{1}), room);
@@ -138,7 +138,7 @@ Decision Controller::tick(const Sample& seen, Level level, bool gauge_known) noe
         last_ms_ = sample.now_ms;
         seen_ = true;
     }
-    decision.hungry = lack_ != 0;
+    decision.hungry = (lack_ | thirst_) != 0;
 
     const bool asked = sample.held > sample.max; // by the toolstack
     if (asked)
@@ -146,9 +146,10 @@ Decision Controller::tick(const Sample& seen, Level level, bool gauge_known) noe
     else if (!gauge_known)
         goal_ = sample.max;
     else if (due)
-        goal_ = law(sample, decision, bottom, level, min(elapsed, uint64_t{limits_.tick_ms} * 2));
+        goal_ =
+            law(sample, decision.floor, bottom, level, min(elapsed, uint64_t{limits_.tick_ms} * 2));
     else if (goal_ > sample.held)
-        goal_ = decision.hungry || level < plenty ? min(goal_, sample.max) : sample.held;
+        goal_ = lack_ != 0 || level < plenty ? min(goal_, sample.max) : sample.held;
     else
         goal_ = level < middle ? sample.held : max(goal_, min(sample.held, bottom));
     decision.goal = goal_;

@@ -49,7 +49,7 @@ struct Decision {
     Pages goal = 0;
     Pages floor = 0;        // as computed from this sample
     Rung rung = Rung::Free; // how hard to ask for what must be given
-    bool hungry = false;    // the guest lacks memory whatever the host has
+    bool hungry = false;    // the guest lacks memory, or cache, whatever the host has
     bool at_rest = false;   // nothing changes while sample and level stay: no tick is needed
 };
 
@@ -68,14 +68,15 @@ public:
 private:
     Limits limits_;
     Pages look(const Sample& sample, Pages floor, uint64_t elapsed_ms) noexcept;
-    Pages law(const Sample& sample, const Decision& now, Pages bottom, Level level,
+    Pages law(const Sample& sample, Pages floor, Pages bottom, Level level,
               uint64_t ms) const noexcept;
 
     Pages eased_ = 0; // of relieved(), until eased_until_ms_
     uint64_t eased_until_ms_ = 0;
     uint64_t last_ms_ = 0, last_refaults_ = 0, last_reclaims_ = 0;
     Pages last_used_ = 0;    // held and not available
-    Pages lack_ = 0;         // at the last tick
+    Pages lack_ = 0;         // at the last tick, of memory that cannot be had otherwise
+    Pages thirst_ = 0;       // and of cache
     uint64_t hunger_ = 0;    // 256ths of refaults per second, smoothed
     Rung rung_ = Rung::Free; // of the last decision
     Pages goal_ = 0;

@@ -31,7 +31,7 @@ sim: $(out)/gauge-sim
 
 $(out)/xpv-gauged: $(daemon:%.cpp=$(out)/obj/%.o)
 	@echo "  LINK    $@"
-	@$(CXX) -o $@ $^ $$(pkg-config --libs $(libs))
+	@$(CXX) -static-libstdc++ -static-libgcc -o $@ $^ $$(pkg-config --libs $(libs))
 
 $(out)/gauge-test: $(test:%.cpp=$(out)/san/%.o)
 	@echo "  LINK    $@"

@@ -27,6 +27,7 @@ struct GuestRule {
 struct Config {
     Size low{0, 1}; // and 64 MiB at least
     Size band{0, 10};
+    bool widen = true; // the band, as stability asks; only gauge-sim looks past that border
     uint32_t interval_s = 5, jitter_s = 5, ttl_s = 60;
     std::vector<GuestRule> guests;
 

@@ -186,6 +186,13 @@ TEST(controller_refaults_are_hunger) {
     CHECK(decision.hungry);
     CHECK(decision.goal > 1024 * mib + 4 * 180);
     CHECK(decision.goal <= 1024 * mib + 4 * 200);
+    guest.sample.refaults += 200;
+    CHECK(guest.tick(857).goal > 1024 * mib);
+    // Cache is no reason to take the host's last memory: that is for those who have none.
+    guest.sample.refaults += 200;
+    decision = guest.tick(1000);
+    CHECK(decision.hungry);
+    CHECK_EQ(decision.goal, 1024 * mib - calm_slack * 5 / 100);
     // A hundred per second for a while is too little to be hungry, and too much to give.
     for (uint32_t i = 0; i < 60; ++i) {
         guest.sample.refaults += 60;
