@@ -30,11 +30,11 @@ constexpr uint32_t delay_s(uint32_t interval_s, uint32_t jitter_s) noexcept {
     return 1 + interval_s + jitter_s + 1;
 }
 
-// Wide enough that guests who have `slack` above their floors, and see a change so many
-// seconds late, do not swing: docs/GAUGE.md has the formula.
-constexpr Kib stable_width(Kib slack, uint32_t delay) noexcept {
+// Wide enough that guests who together swing by so much, and see a change so many seconds
+// late, come to rest: twice the width at which they do not. docs/GAUGE.md has the formula.
+constexpr Kib stable_width(Kib swing, uint32_t delay) noexcept {
     constexpr uint64_t k = 10; // balloon/controller.cpp, thousandths per second
-    return slack / 3000 * 4 * k * delay;
+    return swing / 1000 * k * delay;
 }
 
 using Pressure = uint32_t; // in millionths

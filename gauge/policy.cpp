@@ -49,16 +49,19 @@ void Policy::reconcile(uint64_t now_ms, const std::vector<Domain>& domains) {
 }
 
 void Policy::set_band(const Host& host) {
-    // Slack that guests could have, each counted as it reacts.
-    Kib slack = 0, total = host.total;
+    // What is between the guests' floors and their most, each counted as it reacts. Of that
+    // they have no more than the host has, and what they have weighs twice.
+    Kib range = 0;
+    const Kib total = host.total;
     for (const auto& [id, guest] : guests_) {
-        const Kib top = std::min(guest.view.domain.max, host.total);
+        const Kib top = std::min(guest.view.domain.max, total);
         if (top > guest.view.floor)
-            slack += (top - guest.view.floor) / guest.view.weight * 100;
+            range += (top - guest.view.floor) / guest.view.weight * 100;
     }
-    const Kib width = std::max(
-        config_.band.of(total),
-        stable_width(std::min(slack, total), delay_s(config_.interval_s, config_.jitter_s)));
+    Kib width = config_.band.of(total);
+    if (config_.widen)
+        width = std::max(width, stable_width((range + std::min(range, total)) / 2,
+                                             delay_s(config_.interval_s, config_.jitter_s)));
     band_.lo = std::max(config_.low.of(total), least_low);
     band_.hi = band_.lo + std::min(width, total / 2);
 }

@@ -89,8 +89,10 @@ std::vector<std::vector<double>> needs_of(const Scenario& scenario, const std::v
         case Load::Anti:
             needs.push_back(diurnal(seconds, random, i % 2 != 0 ? 0.5 : 0));
             break;
-        default:
+        default: // one push, and then nothing for ever
             needs.emplace_back(seconds, 0.3);
+            std::fill_n(needs.back().begin() + std::min(600u, seconds),
+                        std::min(300u, seconds - std::min(600u, seconds)), 0.5);
         }
     }
     // So that all of them fit at the worst moment, just.

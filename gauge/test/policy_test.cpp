@@ -92,22 +92,25 @@ TEST(policy_band) {
     world.host.total = gib; // 64 MiB at least
     world.step();
     CHECK_EQ(world.policy.band().lo, 64 * mib);
-    // Guests with much slack widen it, up to the slack that the host's memory can be.
+    // Guests that could have much more than their floors widen it.
     world.host.total = 10 * gib;
-    world.domains[0].max = 8 * gib;
+    world.domains[0].max = 9 * gib;
     world.step();
-    CHECK_EQ(world.policy.band().hi - world.policy.band().lo, stable_width(8 * gib, 12));
-    CHECK_EQ(stable_width(8 * gib, 12) / mib, 8192u * 16 / 100);
-    world.domains[0].max = 80 * gib;
+    const auto width = [](const World& of) { return of.policy.band().hi - of.policy.band().lo; };
+    CHECK_EQ(width(world), stable_width(9 * gib, 12));
+    CHECK_EQ(stable_width(9 * gib, 12) / mib, 9216u * 12 / 100);
+    // More than the host has is half as bad, and nobody's most is above the host's.
+    world.add(2, "g2");
+    world.domains[1].max = 80 * gib;
     world.step();
-    CHECK_EQ(world.policy.band().hi - world.policy.band().lo, stable_width(10 * gib, 12));
+    CHECK_EQ(width(world), stable_width((19 + 10) * gib / 2, 12));
     Config config;
     config.guests = {{"g1", 100, 7 * gib}, {"g2", 50, 0}};
     World other{2, config};
     other.domains[0].max = 8 * gib;
-    other.domains[1].max = 5 * gib; // twice as fast as others
+    other.domains[1].max = 9 * gib; // twice as fast as others
     other.step();
-    CHECK_EQ(other.policy.band().hi - other.policy.band().lo, stable_width(10 * gib, 12));
+    CHECK_EQ(width(other) / mib, stable_width((19 + 10) * gib / 2, 12) / mib);
     other.domains[1].max = 0;
     other.step();
     CHECK_EQ(other.policy.band().hi, other.host.total / 100 * 11);

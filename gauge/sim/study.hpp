@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What gauge-sim measures besides one run: the border of stability, and the leak.
+#pragma once
+
+#include "gauge/sim/world.hpp"
+
+namespace xpv::gauge::sim {
+
+struct Border {
+    double over_commit = 0;
+    uint32_t band = 0;             // percent of the host
+    double formula = 0, found = 0; // seconds of delay at which guests begin to swing
+};
+
+// Whether free memory still swings across the dead band at the end of a run.
+bool swings(const Result& result, double lo, double width);
+// A push, and then nothing for ever, with more and more delay.
+Border border_of(double over_commit, uint32_t band);
+// Whether a host with gauged's own band comes to rest, words being late by so much.
+bool rests(double over_commit, uint32_t store_s);
+
+struct Leak {
+    uint32_t interval_s, jitter_s;
+    double amplitude; // levels
+    double bits;      // per second, at the best length of a bit
+    double bound;     // log2(levels) / interval
+};
+// A neighbour sends bits by taking and giving memory, a guest reads its gauge.
+Leak leak_of(uint32_t interval_s, uint32_t jitter_s, double amplitude);
+// The same neighbour, and a guest that populates until it fails, once a second.
+double leak_by_populating(double amplitude);
+
+} // namespace xpv::gauge::sim
