@@ -106,7 +106,7 @@ Border border_of(double over_commit, uint32_t band) {
     Border border{over_commit, band};
     uint32_t swinging = 0;
     double s = 0, u = 0, host = 0;
-    for (uint32_t store = 0; store < 120; ++store) {
+    for (uint32_t store = 0; store < 120; store += 2) {
         Scenario scenario = pushed(over_commit, store);
         scenario.config.widen = false;
         scenario.config.band = {0, band};
@@ -129,11 +129,16 @@ Border border_of(double over_commit, uint32_t band) {
             u += (host * over_commit - result.moments[t].held) / (seconds - quiet_from);
         }
     }
-    // Harmonic balance: docs/GAUGE.md. Levels 3 and 4 say nothing, the next ones speak of
-    // 1.5 levels, 1.25 from the middle.
-    constexpr double k = 0.01, says = 1.5, from = 1.25;
+    constexpr double k = 0.01;
+    const double width = host * band / 100;
+    // Growth, at k/2 of the room at most, that stops a delay after it reached the dead band
+    // of two levels and a half does not come out of it at the other end.
+    border.proven = 2.5 / 7 * width / (k / 2 * u);
+    // Harmonic balance: levels 3 and 4 say nothing, the next ones speak of 1.5 levels, 1.25
+    // from the middle; the mean of both directions' gains.
+    constexpr double says = 1.5, from = 1.25;
     constexpr double gain = 2 * says / (std::numbers::pi * from);
-    border.formula = std::numbers::pi / 2 / gain * (host * band / 100) / (k * (s + u / 2));
+    border.estimate = std::numbers::pi / 2 / gain * width / (k * (s + u / 2));
     return border;
 }
 

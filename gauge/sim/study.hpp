@@ -8,8 +8,10 @@ namespace xpv::gauge::sim {
 
 struct Border {
     double over_commit = 0;
-    uint32_t band = 0;             // percent of the host
-    double formula = 0, found = 0; // seconds of delay at which guests begin to swing
+    uint32_t band = 0; // percent of the host
+    // Seconds of delay: below `proven` guests cannot swing, at `estimate` they should
+    // begin to, from `found` on they do. docs/GAUGE.md has the formulas.
+    double proven = 0, estimate = 0, found = 0;
 };
 
 // Whether free memory still swings across the dead band at the end of a run.
