@@ -69,6 +69,9 @@ void table(const Scenario& asked, bool one_load) {
         row(("mixed, words " + std::to_string(late) + " s late").c_str(), name_of(Manager::Relief),
             run(scenario, Manager::Relief).metrics);
     }
+    printf("\n| sum of max / host | settles, s after a push is over |\n|---|---|\n");
+    for (const double over_commit : {1.2, 1.5, 2.0})
+        printf("| %.1f | %u |\n", over_commit, settles_s(over_commit));
 }
 
 struct Setting {

@@ -151,6 +151,12 @@ bool rests(double over_commit, uint32_t store_s) {
     return !swings(result, host / 100, std::max(width, host / 10));
 }
 
+uint32_t settles_s(double over_commit) {
+    constexpr uint32_t over = 900; // needs_of()
+    const uint32_t last = run(pushed(over_commit, 0), Manager::Gauge).metrics.settled_s;
+    return last > over ? last - over : 0;
+}
+
 Leak leak_of(uint32_t interval_s, uint32_t jitter_s, double amplitude) {
     Leak leak{interval_s, jitter_s, amplitude, 0, 0};
     leak.bound = std::log2(balloon::level_count) / interval_s;

@@ -21,6 +21,10 @@ Border border_of(double over_commit, uint32_t band);
 // Whether a host with gauged's own band comes to rest, words being late by so much.
 bool rests(double over_commit, uint32_t store_s);
 
+// After needs went from 30 to 50 % of max for five minutes, and back: seconds until no level
+// moves by more than one step any more.
+uint32_t settles_s(double over_commit);
+
 struct Leak {
     uint32_t interval_s, jitter_s;
     double amplitude; // levels

@@ -51,7 +51,7 @@ struct Metrics {
     double changes = 0;                              // levels published anew, per second
     double refaults = 0;                             // per second, all guests
     double jain = 0;        // of the guests' shares of what they could have beyond their needs
-    uint32_t settled_s = 0; // last time that a level changed by more than one step
+    uint32_t settled_s = 0; // last time that a level changed by more than one step, from the start
 };
 
 // One second of it, for pictures.
