@@ -62,6 +62,10 @@ build/include/xen:
 	   echo "xpv: Xen's public headers are not in $(XEN_INCLUDE): install libxen-dev (make deps)" >&2; exit 1; }
 	@mkdir -p $(@D) && ln -sfn $(XEN_INCLUDE) $@
 
+gauged:        ## the pressure gauge's daemon for dom0, build/gauged/xpv-gauged
+	+@$(MAKE) $(jobs) -s -f gauge/build.mk gauged
+.PHONY: gauged
+
 # Not the modules that only test others.
 modules_install: modules        ## install the drivers that were built, and run depmod; INSTALL_MOD_PATH=
 	@$(pick); release=$$(scripts/kdir --release $$kdir) || exit 1; \

@@ -45,10 +45,11 @@ struct Limits {
 };
 
 struct Decision {
-    Pages goal = 0;         // to hold; floor <= goal <= max, or max if that is less
+    // To hold: max at most. A max below the floor is followed down to the floor and no further.
+    Pages goal = 0;
     Pages floor = 0;        // as computed from this sample
     Rung rung = Rung::Free; // how hard to ask for what must be given
-    bool hungry = false;    // the guest lacks memory whatever the host has
+    bool hungry = false;    // the guest lacks memory, or cache, whatever the host has
     bool at_rest = false;   // nothing changes while sample and level stay: no tick is needed
 };
 
@@ -66,11 +67,21 @@ public:
 
 private:
     Limits limits_;
+    Pages look(const Sample& sample, Pages floor, uint64_t elapsed_ms) noexcept;
+    Pages law(const Sample& sample, Pages floor, Pages bottom, Level level,
+              uint64_t ms) const noexcept;
+
     Pages eased_ = 0; // of relieved(), until eased_until_ms_
     uint64_t eased_until_ms_ = 0;
     uint64_t last_ms_ = 0, last_refaults_ = 0, last_reclaims_ = 0;
-    uint64_t hunger_ = 0; // refaults a second, smoothed
-    bool seen_ = false;   // last_* are from a sample
+    Pages last_used_ = 0;    // held and not available
+    Pages lack_ = 0;         // at the last tick, of memory that cannot be had otherwise
+    Pages thirst_ = 0;       // and of cache
+    uint64_t hunger_ = 0;    // 256ths of refaults per second, smoothed
+    Rung rung_ = Rung::Free; // of the last decision
+    Pages goal_ = 0;
+    bool calm_ = true;  // may be asked to give
+    bool seen_ = false; // last_* are from a sample
 };
 
 } // namespace xpv::balloon

@@ -35,16 +35,19 @@ uint32_t format_gauge(const GaugeWord& word, char (&out)[GaugeWord::size]) noexc
 // less each second until nothing is left.
 class Gauge {
 public:
-    // A word was read. An old sequence is refused (Error::Invalid) while the word that we
-    // have lives: a daemon that was started again is believed once the old one is over.
+    // A word was read, or none could be: that ends the word that we have, and its error is
+    // handed back. An old sequence is refused (Error::Invalid) while that word lives: a
+    // daemon that was started again is believed once it is over.
     Result<void> hear(const Result<GaugeWord>& word, uint64_t now_ms) noexcept;
+    // Whether a word was ever heard: what Controller::tick() wants to know.
+    bool known() const noexcept { return known_; }
     Level level(uint64_t now_ms) const noexcept;
     // Whether level() will change by itself: somebody has to look again.
     bool fades(uint64_t now_ms) const noexcept;
 
 private:
     GaugeWord word_{};
-    uint64_t heard_ms_ = 0;
+    uint64_t until_ms_ = 0; // then it is over
     bool known_ = false;
 };
 

@@ -18,6 +18,7 @@ import kernels
 from common import HERE, TOP, LabError, output, write
 
 FRONTENDS = {"xpv": "xpv-netfront", "linux": "xen-netfront"}
+GAUGED = "build/gauged/xpv-gauged"
 BACKENDS = {"xpv": "xpv-netback", "linux": "xen-netback"}
 
 # No false alarms on a slow emulator: a starved processor is late, not stuck. Real
@@ -156,6 +157,8 @@ def run_disk(plan, dom0, guest_kernels, root, work):
         shutil.copy(os.path.join(channel.programs(), name), os.path.join(lab, "bin", name))
     os.symlink("guest", os.path.join(lab, "bin/guest-wait"))
     shutil.copy(os.path.join(TOP, "packaging/xpv-vif-reconnect"), os.path.join(lab, "bin"))
+    if os.path.exists(os.path.join(TOP, GAUGED)):  # who tests it builds it: make gauged
+        link_or_copy(os.path.join(TOP, GAUGED), os.path.join(lab, "bin/xpv-gauged"))
     script = os.path.basename(plan.script) if plan.script else None
     if script:
         shutil.copy(plan.script, os.path.join(lab, "script", script))
