@@ -522,6 +522,20 @@ CASE(controller_relief_is_left_alone)
 CASE(controller_any_numbers)
 END_SUITE(controller)
 
+SUITE(balloon_extents)
+CASE(balloon_ladder_is_exact)
+CASE(balloon_smaller_where_no_larger_is_free)
+CASE(balloon_spares_the_reserve)
+CASE(balloon_decrease_stops_anywhere)
+CASE(balloon_half_given_once)
+CASE(balloon_decrease_refused)
+CASE(balloon_mapping_stays_or_comes_back)
+CASE(balloon_populate_stops_anywhere)
+CASE(balloon_populated_but_not_mapped)
+CASE(balloon_comes_back_in_pieces)
+CASE(balloon_host_is_full)
+END_SUITE(balloon_extents)
+
 /* Each of these fails, and scripts/kunit --selftest demands that it does: a suite
  * that only UML has, left out of an ordinary run by its name, fails_selftest. */
 #ifdef XPV_KUNIT_SELFTEST
