@@ -536,6 +536,26 @@ CASE(balloon_comes_back_in_pieces)
 CASE(balloon_host_is_full)
 END_SUITE(balloon_extents)
 
+SUITE(balloon)
+CASE(balloon_follows_the_target)
+CASE(balloon_stops_at_the_floor)
+CASE(balloon_configured_floor)
+CASE(balloon_reclaims_cache)
+CASE(balloon_linux_stands_still)
+CASE(balloon_hidden_pages)
+CASE(balloon_hidden_pages_are_few)
+CASE(balloon_bad_nodes)
+CASE(balloon_asks_for_itself)
+CASE(balloon_backs_off)
+CASE(balloon_relieves)
+CASE(balloon_gives_all_back)
+CASE(balloon_steers)
+CASE(balloon_mode_with_pages_out)
+CASE(balloon_alone)
+CASE(balloon_hears_the_gauge)
+CASE(balloon_budget)
+END_SUITE(balloon)
+
 /* Each of these fails, and scripts/kunit --selftest demands that it does: a suite
  * that only UML has, left out of an ordinary run by its name, fails_selftest. */
 #ifdef XPV_KUNIT_SELFTEST
