@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The contract between the balloon's C and its C++. Upcalls (xpv_balloon_os_*) are made
- * with the balloon's mutex held, one at a time; implemented in balloon's C files and in
+ * The contract between the balloon's C and its C++. Upcalls are made with the balloon's
+ * mutex held, one at a time; implemented in balloon's C files and in
  * balloon/test/fake.cpp. Frames are those of the guest (PFN); an extent of order n is
  * 2^n of them, named by its first.
  */

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * /sys/devices/system/xpv_memory/xpv_memory0/: what Linux's own driver shows in
- * xen_memory0, where it means the same.
+/* The device that userspace knows as the first of the subsystem below: what Linux's own
+ * driver shows of its own, where it means the same.
  */
 #include <linux/device.h>
 #include <linux/slab.h>
@@ -23,7 +22,6 @@ static void show(struct xpv_balloon_state *state)
 				   struct device_attribute *attr, char *buf) \
 	{                                                                    \
 		struct xpv_balloon_state is;                                 \
-                                                                             \
 		show(&is);                                                   \
 		return sysfs_emit(buf, "%llu\n", (u64)(pages)*KIB_PER_PAGE); \
 	}

@@ -195,8 +195,8 @@ TEST(balloon_bad_nodes) {
     CHECK(f.run());
     CHECK(f.retarget(50000));
     uint32_t bad = 0;
-    for (const char* text : each("abc", "-5", "", "3", "0", "1e5", "200000 ", "262145",
-                                 "99999999999999999999999")) {
+    for (const char* text :
+         each("abc", "-5", "", "3", "0", "1e5", "200000 ", "262145", "99999999999999999999999")) {
         f.os.put("memory/target", text);
         CHECK(f.run(XPV_BALLOON_TARGET_NODE));
         CHECK_EQ(f.held(), 50000u);
@@ -287,7 +287,7 @@ TEST(balloon_gives_all_back) {
     CHECK(!f.os.held);
     CHECK(!f.os.still);
     CHECK_EQ(f.os.stock.target, 40000u); // Linux's driver goes on
-    f.os.stock.target = 900; // and again, by its own watch
+    f.os.stock.target = 900;             // and again, by its own watch
     CHECK(f.retarget(900));
     CHECK(f.os.stock.target > 20000); // but not to where its guest dies
     f.settings.released = false;
