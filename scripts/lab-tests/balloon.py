@@ -8,7 +8,7 @@ import re
 import sys
 import time
 
-from labtest import (Report, check, domid, guest, guests, guest_start, run, status, wait_for)
+from labtest import (Report, check, domid, guest, guests, run, status, wait_for)
 
 INFO = "/sys/devices/system/xpv_memory/xpv_memory0"
 KNOBS = "/sys/module/xpv_balloon/parameters"
@@ -34,6 +34,10 @@ def held_kb(name):
 
 def total_kb(name):
     return int(re.search(r"MemTotal:\s+(\d+)", guest(name, "cat /proc/meminfo")).group(1))
+
+
+def available_kb(name):
+    return int(re.search(r"MemAvailable:\s+(\d+)", guest(name, "cat /proc/meminfo")).group(1))
 
 
 def maximum_mb(name):
@@ -190,7 +194,60 @@ def unloads(name):
     unload(name)
 
 
-TESTS = {test.__name__: test for test in (down_and_up, stops_at_its_floor, again_and_again, unloads)}
+def gives_back_when_memory_is_out(name):
+    """Who would be killed gets pages, even beyond the target if Xen lets it; and for a
+    minute they are not asked for again."""
+    load(name)
+    mem_set(name, 96)
+    wait_for("the target arrives", lambda: target_kb(name) < 97 * 1024)
+    at_floor(name)
+    low = held_kb(name)
+    run(f"xl mem-max {name} {maximum_mb(name)}")  # mem-set has lowered Xen's limit
+    wanted = available_kb(name) + 60 * 1024
+    guest(name, f"dmesg -c > /dev/null; mkdir -p /tmp/hog && mount -t tmpfs -o size={wanted + 1024}k "
+          f"none /tmp/hog && head -c {wanted * 1024} /dev/zero > /tmp/hog/x", timeout=300)
+    count = counters(name)
+    print(f"# {name}: {low} KiB held, then {held_kb(name)}; {count}", flush=True)
+    check(count["oom_pages"] > 0 and held_kb(name) > low, f"{low} before, {held_kb(name)}; {count}")
+    check("Killed process" not in guest(name, "dmesg"), "somebody was killed")
+    guest(name, "umount /tmp/hog")
+    mem_set(name, maximum_mb(name))
+    settled(name)
+    unload(name)
+
+
+def bad_input(name):
+    """Rubbish in parameters, nodes and the knobs: a line that names it, nothing moves."""
+    for parameter, value in (("mode", "both"), ("mode", "target"), ("slew_percent", "0"),
+                             ("slew_percent", "101"), ("cpu_percent", "x"), ("tick_ms", "99"),
+                             ("floor_mb", "-1"), ("balloon", "2")):
+        guest(name, "dmesg -c > /dev/null")
+        text = guest(name, f"modprobe xpv-balloon {parameter}={value} && echo LOADED", ok=False)
+        check("LOADED" not in text, f"accepted {parameter}={value}")
+        said = log(name)
+        check(parameter in said and value in said, f"{parameter}={value}: {said}")
+    load(name)
+    folder = f"/local/domain/{domid(name)}/memory"
+    held, target = held_kb(name), run(f"xenstore-read {folder}/target").strip()
+    for value in ("-5", "much", "1e6", str(2**70), str(maximum_mb(name) * 1024 + 4)):
+        guest(name, "dmesg -c > /dev/null")
+        run(f"xenstore-write -- {folder}/target '{value}'")
+        wait_for(f"{value} is refused", lambda v=value: f'memory/target: "{v}' in log(name), 20)
+        check(held_kb(name) == held, f"{value}: {held} KiB before, {held_kb(name)} after")
+    run(f"xenstore-write {folder}/target {target}")
+    for value in ("-5", "much", "1", str(maximum_mb(name) * 1024 + 4)):
+        check(status(f"guest {name} sh -c 'echo {value} > {INFO}/target_kb'") != 0, f"took {value}")
+    for value in ("1e9", "", "nan", "1 0.500 1 0", "1 2.000 1 60"):
+        run(f"xenstore-write {folder}/xpv-gauge '{value}'")
+    time.sleep(2)
+    check(held_kb(name) == held, f"{held} KiB before, {held_kb(name)} after")
+    check("no gauge" in state(name), state(name))
+    run(f"xenstore-rm {folder}/xpv-gauge")
+    unload(name)
+
+
+TESTS = {test.__name__: test for test in (down_and_up, stops_at_its_floor, again_and_again, unloads,
+                                          gives_back_when_memory_is_out, bad_input)}
 
 
 def main():
