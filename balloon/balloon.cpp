@@ -42,6 +42,12 @@ Pages xpv_balloon::held() const noexcept {
     return stock_.current_pages - min(stock_.current_pages, extents_.out());
 }
 
+// A target that is out of reach by what Xen keeps for itself is reached; Linux's driver would
+// add memory to the guest for it.
+Pages xpv_balloon::most() const noexcept {
+    return wanted_ > stock_.total + most_hidden ? wanted_ : min(wanted_, stock_.total);
+}
+
 // Free memory that is left for who needs some at once.
 Pages xpv_balloon::reserve(const xpv_balloon_sample& sample) const noexcept {
     return sample.watermarks + held() / 50;
@@ -53,7 +59,7 @@ void xpv_balloon::decide(uint64_t now) noexcept {
     Sample sample;
     sample.now_ms = now;
     sample.held = held();
-    sample.max = wanted_;
+    sample.max = most();
     sample.free = seen.free;
     sample.available = seen.available;
     sample.cache = seen.cache;

@@ -32,6 +32,8 @@ private:
 
     // What the guest has.
     Pages held() const noexcept;
+    // What it may have: what is wanted, but for a little that it never had.
+    Pages most() const noexcept;
     Pages reserve(const xpv_balloon_sample& sample) const noexcept;
     void look(uint64_t now) noexcept;
     void read_target() noexcept;

@@ -110,7 +110,7 @@ void xpv_balloon::keep_stock(uint64_t now) noexcept {
     if (!stock_.present)
         return;
     const bool still = settings_.mode == XPV_BALLOON_TAKE_OVER && !settings_.released;
-    Pages target = max(stock_.current_pages, wanted_);
+    Pages target = max(stock_.current_pages, most());
     if (settings_.released)
         target = max(wanted_, min(decision_.floor, stock_.current_pages));
     else if (settings_.mode == XPV_BALLOON_STEER)

@@ -184,10 +184,15 @@ TEST(balloon_hidden_pages) {
 // A driver whose target is elsewhere is no measure.
 TEST(balloon_hidden_pages_are_few) {
     Fixture f;
-    f.os.stock = {pages, 30000, pages, true};
+    f.os.stock = {pages - 300, 30000, pages - 300, true};
     CHECK(f.run());
     CHECK(f.world.log.has("the kernel's own target"));
-    CHECK_EQ(f.held(), pages);
+    CHECK_EQ(f.held(), pages - 300u);
+    // So the target cannot be reached, and no memory is to be added for that.
+    CHECK_EQ(f.os.stock.target, pages - 300u);
+    f.os.put("memory/static-max", "524288");
+    CHECK(!f.retarget(2 * pages)); // for more it is
+    CHECK_EQ(f.os.stock.target, 2u * pages);
 }
 
 TEST(balloon_bad_nodes) {
