@@ -104,7 +104,7 @@ def at_floor(name, timeout=60):
 
 
 def load(name, options=""):
-    guest(name, "mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug")
+    guest(name, "[ -e /sys/kernel/debug/kernel ] || [ -e /sys/kernel/debug/sched ] || mount -t debugfs none /sys/kernel/debug")
     guest(name, f"modprobe xpv-balloon {options}")
     wait_for("a first look", lambda: held_kb(name) > 0)
 
