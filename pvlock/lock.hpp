@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The lock's algorithm, over a policy Hv that does every access to shared memory and
-// every hypercall: the kernel's in slow.cpp, an instrumented one in test/.
+// every hypercall: the kernel's in slow.cpp, an instrumented one in host/. Hv::Layout is
+// the lock word's (word.hpp): ours or the kernel's.
 //
 // Who waits, and where. A lock that is held has at most one waiter outside the queue
 // (OUTSIDER) and a FIFO queue. The outsider and the queue's head, while it is up
@@ -28,6 +29,7 @@ namespace xpv::pvlock {
 
 using Node = xpv_pvlock_node;
 using Cpu = xpv_pvlock_cpu;
+template <class Hv> using WordOf = typename Hv::Layout::Word;
 
 // Faults that a test's policy may ask for; a sound policy derives from this.
 struct NoFaults {
@@ -58,31 +60,34 @@ template <class Hv> void call(uint16_t id, Cpu& caller) noexcept {
 }
 
 // Give up the lock. Any context, on the CPU that holds it, preemption off.
-template <class Hv> void unlock_slow(Word& lock, uint32_t cpu) noexcept {
-    Word word = Hv::load(lock);
-    Word released;
+template <class Hv> void unlock_slow(WordOf<Hv>& lock, uint32_t cpu) noexcept {
+    using Layout = typename Hv::Layout;
+    WordOf<Hv> word = Hv::load(lock);
+    WordOf<Hv> released;
     bool wake;
     do {
-        if (owner_of(word) != cpu + 1) {
+        if (!Layout::held_by(word, cpu)) {
             ++Hv::cpu(cpu).stats.not_owner;
-            Hv::not_owner(lock, owner_of(word));
+            Hv::not_owner(lock, word);
             return;
         }
-        released = word & ~owner_mask;
-        // An outsider takes the lock, unless it is reserved: then only the head can.
-        wake = (word & (head_up | outsider)) != outsider || (word & reserved) != 0;
-        wake = wake && (word & head_up) == 0 && head_of(word) != 0;
-        if (wake)
-            released |= head_up;
+        wake = Layout::must_wake(word);
+        released = (word & ~Layout::owner_mask) | (wake ? Layout::head_up : 0);
         if (Hv::call_before_release && wake)
-            call<Hv>(head_of(word), Hv::cpu(cpu));
+            call<Hv>(Layout::head_of(word), Hv::cpu(cpu));
     } while (!Hv::cas(lock, word, released));
     if (!Hv::call_before_release && wake)
-        call<Hv>(head_of(word), Hv::cpu(cpu));
+        call<Hv>(Layout::head_of(word), Hv::cpu(cpu));
 }
 
 // One acquisition that did not succeed at once.
 template <class Hv> class Wait : NoCopy {
+    using Layout = typename Hv::Layout;
+    using Word = WordOf<Hv>;
+    static constexpr Word outsider = Layout::outsider;
+    static constexpr Word head_up = Layout::head_up;
+    static constexpr Word reserved = Layout::reserved;
+
 public:
     Wait(Word& lock, uint32_t cpu) noexcept
         : lock_{lock}, self_{Hv::cpu(cpu)}, cpu_{cpu}, level_{self_.level} {
@@ -107,7 +112,7 @@ private:
             if (!may_pass(word))
                 return false;
             if (free_to_all(word)) {
-                if (!Hv::cas(lock_, word, word | tag()))
+                if (!Hv::cas(lock_, word, taken(word)))
                     continue;
                 --*self_.left;
                 return true;
@@ -122,7 +127,7 @@ private:
         for (uint32_t turn = 0; turn < Hv::knobs().spin_limit; ++turn) {
             word = Hv::load(lock_);
             while (free_to_all(word) && may_pass(word)) {
-                if (Hv::cas(lock_, word, (word & ~outsider) | tag())) {
+                if (Hv::cas(lock_, word, taken(word & ~outsider))) {
                     --*self_.left;
                     return true;
                 }
@@ -145,7 +150,7 @@ private:
     void outside_for_ever() noexcept {
         for (;;) {
             Word word = Hv::load(lock_);
-            if (free_to_all(word) && Hv::cas(lock_, word, word | tag()))
+            if (free_to_all(word) && Hv::cas(lock_, word, taken(word)))
                 return;
             relax();
         }
@@ -159,7 +164,7 @@ private:
         Word word = Hv::load(lock_);
         for (;;) {
             if (free_to_all(word) && may_pass(word) && !Hv::leave_blindly) {
-                if (Hv::cas(lock_, word, (word & ~flag_) | tag())) {
+                if (Hv::cas(lock_, word, taken(word & ~flag_))) {
                     --*self_.left;
                     return true;
                 }
@@ -169,8 +174,8 @@ private:
             // stops between two stores holds up the queue.
             Hv::store(node.prev, tail_of(word));
             const bool first = head_of(word) == 0;
-            Word queued =
-                (word & ~(flag_ | queue_mask)) | queue_of(first ? id() : head_of(word), id());
+            Word queued = (word & ~(flag_ | Layout::queue_mask)) |
+                          Layout::queue_of(first ? id() : head_of(word), id());
             if (first)
                 queued |= head_up;
             // The lock is free, but our turn is over: it is the head's.
@@ -178,7 +183,7 @@ private:
                 is_free(word) && (queued & (outsider | head_up)) == 0 && !Hv::join_silently;
             if (wake)
                 queued |= head_up;
-            if (!Hv::cas(lock_, word, queued))
+            if (!Hv::cas(lock_, word, Layout::left(queued)))
                 continue;
             if (wake)
                 call<Hv>(head_of(word), self_);
@@ -306,7 +311,7 @@ private:
         if (tail_of(word) != id())
             next = find_next(tail_of(word));
         const uint16_t tail = next != 0 ? tail_of(word) : uint16_t{0};
-        if (!Hv::cas(lock_, word, tag() | (word & outsider) | queue_of(next, tail)))
+        if (!Hv::cas(lock_, word, taken((word & outsider) | Layout::queue_of(next, tail))))
             return false;
         // The new head may be spinning; a sleeping one is left to our unlock.
         if (next != 0) {
@@ -332,8 +337,10 @@ private:
 
     // Go down and sleep, unless the lock comes free before that.
     void sleep_as_head() noexcept {
-        if (!Hv::can_sleep(cpu_))
+        if (!Hv::can_sleep(cpu_)) { // NMI, no event channel, or nobody would call
+            self_.stats.yields += Hv::yield();
             return;
+        }
         // While we sleep others may pass us, once.
         const Word down = slept_ ? head_up : head_up | reserved;
         clear();
@@ -344,7 +351,7 @@ private:
                 Hv::store(mine().state, uint32_t{XPV_PVLOCK_WAITING});
                 return;
             }
-        } while (!Hv::cas(lock_, word, word & ~down));
+        } while (!Hv::cas(lock_, word, Layout::left(word & ~down)));
         slept_ = true;
         poll();
         sleep_until_up();
@@ -396,7 +403,7 @@ private:
     // Now and then: does the lock's holder not run? Then spinning is in its way.
     bool hopeless(uint32_t turn, Word word) noexcept {
         return (turn & (look_every - 1)) == look_every - 1 && Hv::knobs().adaptive != 0 &&
-               !is_free(word) && Hv::preempted(owner_of(word) - 1u);
+               !is_free(word) && Hv::holder_preempted(lock_, word);
     }
 
     bool up(Word word) const noexcept { return head_of(word) == id() && (word & head_up) != 0; }
@@ -404,7 +411,11 @@ private:
         ++spins_;
         Hv::relax();
     }
-    Word tag() const noexcept { return cpu_ + 1; }
+    Word taken(Word word) const noexcept { return Layout::taken(word, cpu_); }
+    static bool is_free(Word word) noexcept { return Layout::is_free(word); }
+    static bool free_to_all(Word word) noexcept { return Layout::free_to_all(word); }
+    static uint16_t head_of(Word word) noexcept { return Layout::head_of(word); }
+    static uint16_t tail_of(Word word) noexcept { return Layout::tail_of(word); }
     uint16_t id() const noexcept { return id_of(cpu_, level_); }
     Node& mine() noexcept { return self_.nodes[level_]; }
 
@@ -421,6 +432,8 @@ private:
 };
 
 // The lock's fast path did not get it.
-template <class Hv> void lock_slow(Word& lock, uint32_t cpu) noexcept { Wait<Hv>{lock, cpu}.run(); }
+template <class Hv> void lock_slow(WordOf<Hv>& lock, uint32_t cpu) noexcept {
+    Wait<Hv>{lock, cpu}.run();
+}
 
 } // namespace xpv::pvlock

@@ -8,6 +8,8 @@ namespace {
 using namespace xpv;
 
 struct Kernel : pvlock::NoFaults {
+    using Layout = pvlock::OwnWord;
+
     static xpv_pvlock_cpu& cpu(uint32_t i) noexcept { return xpv_pvlock_cpus[i]; }
     static const xpv_pvlock_knobs& knobs() noexcept { return xpv_pvlock_live_knobs; }
     // Before the node is used, and after: only this CPU's interrupts look at it.
@@ -38,6 +40,9 @@ struct Kernel : pvlock::NoFaults {
 
     static void relax() noexcept { __builtin_ia32_pause(); }
     static bool preempted(uint32_t cpu) noexcept { return xpv_pvlock_preempted(cpu); }
+    static bool holder_preempted(const uint64_t&, uint64_t word) noexcept {
+        return preempted(Layout::owner_of(word) - 1u);
+    }
     static bool yield() noexcept { return xpv_pvlock_yield(); }
     static bool can_sleep(uint32_t cpu) noexcept { return xpv_pvlock_can_sleep(cpu); }
     static void clear_event(uint32_t cpu) noexcept { xpv_pvlock_clear_event(cpu); }
@@ -45,8 +50,8 @@ struct Kernel : pvlock::NoFaults {
     static bool kick(uint32_t cpu) noexcept { return xpv_pvlock_kick(cpu); }
     static void repend(uint32_t cpu) noexcept { xpv_pvlock_kick(cpu); }
     static uint64_t clock() noexcept { return xpv_pvlock_clock(); }
-    static void not_owner(pvlock::Word& word, uint32_t owner) noexcept {
-        xpv_pvlock_not_owner(&word, owner);
+    static void not_owner(uint64_t& lock, uint64_t word) noexcept {
+        xpv_pvlock_not_owner(&lock, Layout::owner_of(word));
     }
 };
 

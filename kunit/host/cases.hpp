@@ -20,8 +20,8 @@ public:
     explicit Cases(const char* program) : program_{program} {}
 
     // Nothing may break.
-    void holds(const char* name, std::function<Verdict(const Limits&)> play) {
-        list_.push_back({name, [this, name, play = std::move(play)] { hold(name, play); }});
+    void holds(const std::string& name, std::function<Verdict(const Limits&)> play) {
+        list_.push_back({name, [this, name, play = std::move(play)] { hold(name.c_str(), play); }});
     }
     // One of these scenarios must break, and say something that begins like how.
     using Plays = std::vector<std::pair<std::string, std::function<Verdict(const Limits&)>>>;

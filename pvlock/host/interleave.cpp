@@ -14,7 +14,7 @@ namespace {
 // ---- programs -------------------------------------------------------------
 
 // Each CPU takes the lock a few times.
-template <class Hv> void three_in_turn(World& w, int rounds) {
+template <class Hv> void three_in_turn(typename Hv::World& w, int rounds) {
     for (int cpu = 0; cpu < w.cpus(); ++cpu)
         w.machine(cpu).program = [&w, rounds] {
             for (int round = 0; round < rounds; ++round) {
@@ -27,7 +27,7 @@ template <class Hv> void three_in_turn(World& w, int rounds) {
 }
 
 // The last of those who share an object frees it, lock and all, when it has let go.
-template <class Hv> void last_one_frees(World& w) {
+template <class Hv> void last_one_frees(typename Hv::World& w) {
     for (int cpu = 0; cpu < w.cpus(); ++cpu)
         w.machine(cpu).program = [&w] {
             Hv::lock(0);
@@ -41,7 +41,7 @@ template <class Hv> void last_one_frees(World& w) {
 }
 
 // Two locks one after the other: a call for the first wait may come in the second.
-template <class Hv> void two_locks(World& w) {
+template <class Hv> void two_locks(typename Hv::World& w) {
     for (int cpu = 0; cpu < w.cpus(); ++cpu)
         w.machine(cpu).program = [&w, cpu] {
             for (int turn = 0; turn < 2; ++turn) {
@@ -56,8 +56,11 @@ template <class Hv> void two_locks(World& w) {
 
 // CPU 0 sleeps for lock 0, which CPU 1 lets go; it wakes for another reason, and goes on
 // to lock 1, where CPU 2 holds and CPU 3 waits: CPU 1's call comes there.
-template <class Hv> void late_call(World& w) {
-    using namespace pvlock;
+template <class Hv> void late_call(typename Hv::World& w) {
+    using pvlock::id_of;
+    const auto is_free = Hv::Layout::is_free;
+    const auto head_of = Hv::Layout::head_of;
+    const auto tail_of = Hv::Layout::tail_of;
     const auto once = [&w](int which, auto until) {
         Hv::lock(which);
         w.critical(which);
@@ -65,26 +68,28 @@ template <class Hv> void late_call(World& w) {
         Hv::unlock(which);
     };
     const auto always = [] { return true; };
-    w.machine(0).program = [&w, once, always] {
-        w.gate(1, [&w] { return !is_free(w.read(w.lock(0))) && head_of(w.read(w.lock(1))) != 0; });
+    w.machine(0).program = [&w, once, always, is_free, head_of] {
+        w.gate(1, [&w, is_free, head_of] {
+            return !is_free(w.read(w.lock(0))) && head_of(w.read(w.lock(1))) != 0;
+        });
         once(0, always);
         once(1, always);
     };
     w.machine(1).program = [&w, once] {
         once(0, [&w] { return w.read(w.percpu(0).nodes[0].state) == XPV_PVLOCK_ASLEEP; });
     };
-    w.machine(2).program = [&w, once] {
-        once(1, [&w] { return tail_of(w.read(w.lock(1))) == id_of(0, 0); });
+    w.machine(2).program = [&w, once, tail_of] {
+        once(1, [&w, tail_of] { return tail_of(w.read(w.lock(1))) == id_of(0, 0); });
     };
-    w.machine(3).program = [&w, once, always] {
-        w.gate(2, [&w] { return !is_free(w.read(w.lock(1))); });
+    w.machine(3).program = [&w, once, always, is_free] {
+        w.gate(2, [&w, is_free] { return !is_free(w.read(w.lock(1))); });
         once(1, always);
     };
 }
 
 // CPU 0 waits for lock 0 with interrupts on; the interrupt's handler takes lock 1, for
 // which it waits as well. CPU 1 uses lock 0; CPU 2 both, one after the other.
-template <class Hv> void interrupted(World& w) {
+template <class Hv> void interrupted(typename Hv::World& w) {
     const auto once = [&w](int which) {
         Hv::lock(which);
         w.critical(which);
@@ -102,6 +107,20 @@ template <class Hv> void interrupted(World& w) {
     };
 }
 
+// The last CPU only tries, as often as the others lock.
+template <class Hv> void one_tries(typename Hv::World& w, int rounds) {
+    three_in_turn<Hv>(w, rounds);
+    w.machine(w.cpus() - 1).program = [&w, rounds] {
+        for (int round = 0; round < rounds; ++round) {
+            w.forget(static_cast<uint64_t>(round));
+            if (!Hv::trylock(0))
+                continue;
+            w.critical(0);
+            Hv::unlock(0);
+        }
+    };
+}
+
 // ---- the list -------------------------------------------------------------
 
 struct Scenario {
@@ -110,12 +129,13 @@ struct Scenario {
     int bound; // of preemptions
     Knobs knobs;
     int rounds;
-    enum Kind { Turns, Frees, TwoLocks, LateCall, Interrupted } kind;
+    enum Kind { Turns, Frees, TwoLocks, LateCall, Interrupted, OneTries } kind;
 };
 
-template <class Faults> Verdict play(const Scenario& s, const Limits& limits) {
-    using Hv = Policy<Faults>;
-    World world(s.cpus, s.knobs);
+template <class Faults, class Layout = pvlock::OwnWord>
+Verdict play(const Scenario& s, const Limits& limits) {
+    using Hv = Policy<Faults, Layout>;
+    typename Hv::World world(s.cpus, s.knobs);
     switch (s.kind) {
     case Scenario::Turns:
         three_in_turn<Hv>(world, s.rounds);
@@ -132,8 +152,13 @@ template <class Faults> Verdict play(const Scenario& s, const Limits& limits) {
     case Scenario::Interrupted:
         interrupted<Hv>(world);
         break;
+    case Scenario::OneTries:
+        one_tries<Hv>(world, s.rounds);
+        break;
     }
-    return search(world, s.bound, limits);
+    // Who never sleeps has more to try; one preemption fewer keeps it to seconds.
+    const bool many = std::is_same_v<Layout, pvlock::NativeWord> && s.cpus > 2 && s.rounds > 1;
+    return search(world, many ? s.bound - 1 : s.bound, limits);
 }
 
 constexpr Knobs knobs(uint32_t spin, uint32_t yields, uint32_t turns, int spurious = 0,
@@ -161,15 +186,20 @@ const Scenario scenarios[] = {
     {"late-call", 4, 3, knobs(1, 0, 1, 1), 1, Scenario::LateCall},
     {"interrupted-waiter", 3, 3, knobs(0, 0, 1), 1, Scenario::Interrupted},
     {"interrupted-spinner", 3, 3, knobs(1, 0, 1), 1, Scenario::Interrupted},
+    {"one-only-tries", 3, 3, knobs(0, 0, 1), 2, Scenario::OneTries},
 };
 
 // A fault counts as caught when one of the scenarios breaks.
-template <class Faults> Cases::Plays all_with() {
+template <class Faults, class Layout = pvlock::OwnWord> Cases::Plays all_with() {
     Cases::Plays plays;
     for (const Scenario& s : scenarios)
-        plays.emplace_back(s.name, [&s](const Limits& limits) { return play<Faults>(s, limits); });
+        plays.emplace_back(s.name,
+                           [&s](const Limits& limits) { return play<Faults, Layout>(s, limits); });
     return plays;
 }
+
+// The name of a scenario over the kernel's lock word.
+std::string kernels(const Scenario& s, const char* suffix) { return s.name + std::string(suffix); }
 
 struct Fault {
     const char* name;
@@ -187,12 +217,27 @@ const Fault faults[] = {
     {"caught-trust-calls", all_with<TrustCalls>},
     {"caught-endless-turn", all_with<EndlessTurn>},
     {"caught-no-kick", all_with<NoKick>},
+    {"caught-kernel-leaves-fast", all_with<Sound, LeavesFast>},
+    {"caught-kernel-takes-fast", all_with<Sound, TakesFast>},
+    {"caught-kernel-sleeps-unseen", all_with<SleepAlways, pvlock::NativeWord>},
+    {"caught-kernel-release-whole", all_with<ReleaseWhole, pvlock::NativeWord>},
+    {"caught-kernel-leave-blindly", all_with<LeaveBlindly, pvlock::PvWord>},
+    {"caught-kernel-no-repend", all_with<NoRepend, pvlock::PvWord>},
 };
 
 int run(int argc, char** argv) {
     Cases cases{"pvlock-interleave"};
-    for (const Scenario& s : scenarios)
+    for (const Scenario& s : scenarios) {
         cases.holds(s.name, [&s](const Limits& limits) { return play<Sound>(s, limits); });
+        cases.holds(kernels(s, "-kernel-pv"),
+                    [&s](const Limits& limits) { return play<Sound, pvlock::PvWord>(s, limits); });
+        // Where nobody sleeps, no call of a sleeper comes late, and none ends for no reason.
+        if (s.kind == Scenario::LateCall || s.knobs.spurious != 0)
+            continue;
+        cases.holds(kernels(s, "-kernel-native"), [&s](const Limits& limits) {
+            return play<Sound, pvlock::NativeWord>(s, limits);
+        });
+    }
     for (const Fault& fault : faults)
         cases.breaks(fault.name, fault.plays());
     return cases.run(argc, argv);

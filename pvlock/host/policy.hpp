@@ -15,6 +15,8 @@ struct Sound : pvlock::NoFaults {
     static constexpr bool touch_after = false;
     static constexpr bool endless_turn = false;
     static constexpr bool no_kick = false;
+    static constexpr bool sleep_always = false;
+    static constexpr bool release_whole = false;
 };
 // Looks at the lock first, and clears the event only before it sleeps.
 struct CheckBeforeClear : Sound {
@@ -58,7 +60,30 @@ struct NoKick : Sound {
     static constexpr bool no_kick = true;
 };
 
-template <class Faults> struct Policy : Faults {
+// A waiter sleeps for a lock whose release nobody sees.
+struct SleepAlways : Sound {
+    static constexpr bool sleep_always = true;
+};
+// The kernel's release wipes the whole word, not byte 0.
+struct ReleaseWhole : Sound {
+    static constexpr bool release_whole = true;
+};
+
+// The kernel's word: faults of the layout itself.
+// A waiter that leaves does not make the lock slow.
+struct LeavesFast : pvlock::PvWord {
+    static constexpr Word left(Word word) { return word; }
+};
+// Nor does a CPU that takes it.
+struct TakesFast : pvlock::PvWord {
+    static constexpr Word taken(Word word, uint32_t) { return word | held; }
+};
+// A policy over the locks of a World.
+template <class Faults, class Words> struct Policy : Faults {
+    using Layout = Words;
+    using Word = typename Layout::Word;
+    using World = host::World<Layout>;
+    static constexpr bool own = std::is_same_v<Layout, pvlock::OwnWord>;
     static World& world() { return *World::now; }
 
     static xpv_pvlock_cpu& cpu(uint32_t i) { return world().percpu(i); }
@@ -95,36 +120,40 @@ template <class Faults> struct Policy : Faults {
             world().write_now(address, value);
         }
     }
-    static bool cas(uint32_t& address, uint32_t& expected, uint32_t desired) {
-        return swap(address, expected, desired);
-    }
-    static bool cas(pvlock::Word& lock, pvlock::Word& expected, pvlock::Word desired) {
-        using namespace pvlock;
-        const bool release = !is_free(expected) && is_free(desired);
+    template <class T> static bool cas(T& address, T& expected, T desired) {
+        if (!is_lock(&address))
+            return swap(address, expected, desired);
+        const auto from = static_cast<Word>(expected);
+        const auto to = static_cast<Word>(desired);
+        const bool release = !Layout::is_free(from) && Layout::is_free(to);
         if (release && Faults::release_in_two) {
-            if (load(lock) != expected) {
-                expected = world().read(lock);
+            if (load(address) != expected) {
+                expected = world().read(address);
                 return false;
             }
-            store(lock, desired);
+            store(address, desired);
             return true;
         }
-        const bool done = swap(lock, expected, desired);
+        const bool done = swap(address, expected, desired);
         if (release && done && Faults::touch_after)
-            load(lock);
+            load(address);
         return done;
     }
 
     static void relax() {
-        if (!world().may_sleep())
+        if (!can_sleep(0))
             world().pause_until_change();
     }
     static bool preempted(uint32_t) { return false; }
+    static bool holder_preempted(const Word&, Word) { return false; }
     static bool yield() {
         world().pause_until_change();
         return true;
     }
-    static bool can_sleep(uint32_t) { return world().may_sleep(); }
+    static bool can_sleep(uint32_t) {
+        const bool silent = std::is_same_v<Layout, pvlock::NativeWord>;
+        return world().may_sleep() && (!silent || Faults::sleep_always);
+    }
     static void clear_event(uint32_t) {
         if (Faults::clear_late)
             return;
@@ -152,35 +181,73 @@ template <class Faults> struct Policy : Faults {
             world().kick(cpu);
     }
     static uint64_t clock() { return 0; }
-    static void not_owner(pvlock::Word&, uint32_t) { world().fail("unlock by another CPU"); }
+    static void not_owner(Word&, Word) { world().fail("unlock by another CPU"); }
 
-    // What the header's fast paths do.
+    // What the fast paths do: the header's, or the kernel's.
     static void lock(int i) {
         const auto me = static_cast<uint32_t>(world().current());
-        pvlock::Word word = 0;
-        if (cas(world().lock(i), word, pvlock::Word{me + 1}))
+        Word word = 0;
+        if (cas(world().lock(i), word, Layout::taken(0, me)))
             return;
-        xpv_pvlock_cpu& self = world().percpu(me);
-        if (pvlock::free_to_all(word) && *self.left > 0 &&
-            cas(world().lock(i), word, word | (me + 1))) {
-            *self.left -= !Faults::endless_turn;
-            return;
+        if constexpr (own) {
+            xpv_pvlock_cpu& self = world().percpu(me);
+            if (Layout::free_to_all(word) && *self.left > 0 &&
+                cas(world().lock(i), word, Layout::taken(word, me))) {
+                *self.left -= !Faults::endless_turn;
+                return;
+            }
         }
         pvlock::lock_slow<Policy>(world().lock(i), me);
     }
+    static bool trylock(int i) {
+        Word word = load(world().lock(i));
+        if (own ? !Layout::free_to_all(word) : word != 0)
+            return false;
+        return cas(world().lock(i), word,
+                   Layout::taken(word, static_cast<uint32_t>(world().current())));
+    }
     static void unlock(int i) {
         const auto me = static_cast<uint32_t>(world().current());
-        pvlock::Word word = me + 1;
-        if (cas(world().lock(i), word, pvlock::Word{0}))
-            return;
-        using namespace pvlock;
-        if ((word & (owner_mask | reserved)) == me + 1 && (word & (outsider | head_up)) != 0 &&
-            cas(world().lock(i), word, word & ~owner_mask))
-            return;
-        unlock_slow<Policy>(world().lock(i), me);
+        Word& lock = world().lock(i);
+        if constexpr (own) {
+            Word word = me + 1;
+            if (cas(lock, word, Word{0}))
+                return;
+            if ((word & (Layout::owner_mask | Layout::reserved)) == me + 1 &&
+                (word & (Layout::outsider | Layout::head_up)) != 0 &&
+                cas(lock, word, word & ~Layout::owner_mask))
+                return;
+            pvlock::unlock_slow<Policy>(lock, me);
+        } else if constexpr (std::is_same_v<Layout, pvlock::NativeWord>) {
+            world().touch_lock(&lock);
+            if (Faults::release_whole)
+                world().write(lock, Word{0});
+            else
+                world().write_byte(lock, 0);
+            world().seen(4);
+        } else if (!release_byte(lock)) {
+            pvlock::unlock_slow<Policy>(lock, me);
+        }
     }
 
 private:
+    static bool is_lock(const void* address) {
+        return address == &world().lock(0) || address == &world().lock(1);
+    }
+    // The kernel's PV unlock: byte 0 from 1 to 0, or not at all.
+    static bool release_byte(Word& lock) {
+        world().step();
+        world().touch_lock(&lock);
+        world().drain();
+        const Word word = world().read(lock);
+        const bool fast = (word & Layout::owner_mask) == 1;
+        if (fast) {
+            world().watch(&lock, word, word - 1);
+            world().write_now(lock, word - 1);
+        }
+        world().seen(word & Layout::owner_mask);
+        return fast;
+    }
     template <class T> static bool swap(T& address, T& expected, T desired) {
         world().step();
         world().touch_lock(&address);
@@ -188,8 +255,8 @@ private:
         const T old = world().read(address);
         const bool same = old == expected;
         if (same) {
-            if (sizeof(T) == sizeof(pvlock::Word))
-                world().watch(&address, old, desired);
+            if (is_lock(&address))
+                world().watch(&address, static_cast<Word>(old), static_cast<Word>(desired));
             world().write_now(address, desired);
         }
         expected = old;

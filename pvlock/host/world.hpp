@@ -17,6 +17,7 @@
 #include "kunit/host/search.hpp"
 #include "kunit/host/store_buffer.hpp"
 #include "pvlock/lock.hpp"
+#include "pvlock/word32.hpp"
 
 namespace xpv::host {
 
@@ -48,7 +49,12 @@ struct Machine {
     StoreBuffer stores;
 };
 
-class World {
+// Layout: of the lock words.
+template <class Layout> class World {
+    using Word = typename Layout::Word;
+    // A silent release calls nobody: then nobody may rely on a call, or sleep.
+    static constexpr bool silent = std::is_base_of_v<pvlock::NativeWord, Layout>;
+
 public:
     static inline World* now = nullptr;
 
@@ -134,10 +140,13 @@ public:
             return;
         }
     }
-    bool finished() const {
+    bool finished() {
         for (int i = 0; i < cpus_; ++i)
-            if (!machines_[i].done)
+            if (!machines_[i].done || !machines_[i].stores.empty())
                 return false;
+        for (const Word& lock : locks_)
+            if (lock != 0)
+                fail("a lock that nobody wants is not as it was");
         return true;
     }
     // Nobody can go on.
@@ -194,7 +203,7 @@ public:
     }
 
     // ---- for programs ----
-    pvlock::Word& lock(int i) { return locks_[i]; }
+    Word& lock(int i) { return locks_[i]; }
     int& counter(int i) { return counters_[i]; }
     // In the critical section: alone, and for at least one step.
     void critical(int i) {
@@ -244,13 +253,25 @@ public:
         if (m.changes == 0)
             m.changes = changes_;
         const Store* mine = m.stores.find(&address);
-        return mine != nullptr ? static_cast<T>(mine->value) : address;
+        if (mine == nullptr)
+            return address;
+        if (mine->size == sizeof(T))
+            return static_cast<T>(mine->value);
+        // A byte of the word: the processor sees it in its place.
+        return static_cast<T>((address & ~T{0xff}) | static_cast<T>(mine->value));
     }
     template <class T> void write(T& address, T value, bool late = false) {
         Machine& m = self();
         if (m.stores.full())
             drain_one(m);
         m.stores.push({&address, uint64_t{value}, sizeof(T), late});
+    }
+    // The lowest byte of a word.
+    template <class T> void write_byte(T& address, uint8_t value) {
+        Machine& m = self();
+        if (m.stores.full())
+            drain_one(m);
+        m.stores.push({&address, value, 1, false});
     }
     void drain(bool all = false) {
         while (!self().stores.empty() && (all || !self().stores.oldest().late))
@@ -267,8 +288,9 @@ public:
                 fail("the lock was touched after it was freed");
     }
     // A change of a lock word: does it keep the lock's promises?
-    void watch(const void* address, pvlock::Word from, pvlock::Word to) {
-        using namespace pvlock;
+    void watch(const void* address, Word from, Word to) {
+        const auto head_of = Layout::head_of;
+        const auto tail_of = Layout::tail_of;
         for (int i = 0; i < locks_max; ++i) {
             if (address != &locks_[i])
                 continue;
@@ -284,17 +306,21 @@ public:
             }
             if (head_of(to) != 0 && (order.empty() || order.front() != head_of(to)))
                 fail("the head is not who came first");
-            if (is_free(to) && head_of(to) != 0 && (to & (outsider | head_up)) == 0)
+            const bool alone = head_of(to) != 0 && (to & (Layout::outsider | Layout::head_up)) == 0;
+            if (alone && Layout::is_free(to) && !silent)
                 fail("a free lock has a queue, and nobody is up");
+            if (alone && Layout::left(to) != to)
+                fail("a lock with a queue that sleeps can be released silently");
         }
     }
     // Who waits is passed by the same CPU as often as its turn allows, no more.
-    void watch_turns(std::array<uint32_t, cpus_max>& passes, pvlock::Word from, pvlock::Word to) {
-        using namespace pvlock;
+    void watch_turns(std::array<uint32_t, cpus_max>& passes, Word from, Word to) {
+        const auto head_of = Layout::head_of;
+        const auto is_free = Layout::is_free;
         if (head_of(from) == 0) {
             passes = {};
         } else if (is_free(from) && !is_free(to)) {
-            uint32_t& mine = passes[owner_of(to) - 1u];
+            uint32_t& mine = passes[static_cast<size_t>(current_)];
             mine = head_of(to) == head_of(from) ? mine + 1 : 0;
             if (mine > knobs_.lock.turn_limit)
                 fail("a CPU passes a queue more often than its turn allows");
@@ -335,9 +361,12 @@ private:
     }
     void drain_one(Machine& m) {
         const Store s = m.stores.oldest();
+        uint64_t before[locks_max];
+        std::copy(locks_.begin(), locks_.end(), before);
         const uint64_t old = m.stores.drain_one();
-        if (s.size == sizeof(pvlock::Word))
-            watch(s.address, old, s.value);
+        for (size_t i = 0; i < locks_max; ++i)
+            if (before[i] != locks_[i])
+                watch(&locks_[i], static_cast<Word>(before[i]), locks_[i]);
         changes_ += old != s.value;
     }
 
@@ -348,7 +377,7 @@ private:
     std::array<xpv_pvlock_cpu, cpus_max> percpu_;
     std::array<int32_t, cpus_max> left_;
     std::array<std::array<uint32_t, cpus_max>, locks_max> passes_;
-    std::array<pvlock::Word, locks_max> locks_;
+    std::array<Word, locks_max> locks_;
     std::array<std::vector<uint16_t>, locks_max> order_;
     std::array<int, locks_max> inside_;
     std::array<bool, locks_max> freed_;
