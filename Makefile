@@ -104,6 +104,10 @@ net-interleave:        ## every schedule of rings, events and pollers, up to a b
 	@scripts/net-interleave
 .PHONY: net-interleave
 
+gauge-sim:        ## what docs/GAUGE.md claims of guests under the pressure gauge, simulated
+	@scripts/gauge-sim --check
+.PHONY: gauge-sim
+
 pvlock-interleave:        ## every schedule of the PV lock's real code, up to a bound
 	@scripts/pvlock-interleave
 .PHONY: pvlock-interleave

@@ -156,7 +156,8 @@ def run_disk(plan, dom0, guest_kernels, root, work):
     for name in ("guest", "guestd", "lab-churn"):
         shutil.copy(os.path.join(channel.programs(), name), os.path.join(lab, "bin", name))
     os.symlink("guest", os.path.join(lab, "bin/guest-wait"))
-    shutil.copy(os.path.join(TOP, "packaging/xpv-vif-reconnect"), os.path.join(lab, "bin"))
+    for name in ("packaging/xpv-vif-reconnect", "scripts/gauge-view"):
+        shutil.copy(os.path.join(TOP, name), os.path.join(lab, "bin"))
     if os.path.exists(os.path.join(TOP, GAUGED)):  # who tests it builds it: make gauged
         link_or_copy(os.path.join(TOP, GAUGED), os.path.join(lab, "bin/xpv-gauged"))
     script = os.path.basename(plan.script) if plan.script else None

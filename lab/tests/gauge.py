@@ -217,6 +217,20 @@ def flooded():
         check(resident < 32768, f"it has {resident} KiB")
 
 
+def view():
+    """The live view, what it records, and the picture of that."""
+    with Daemon():
+        wait_for("both have nodes", lambda: word(A) and word(B))
+        text = run(f"gauge-view --gauged {GAUGED} --plain --seconds 3 --record /tmp/record")
+        check(re.search(rf"{domid(A)}  {A} .*{word(A)[0]:.3f}  does not listen", text), text)
+        with open("/tmp/record", encoding="utf-8") as file:
+            looks = [json.loads(line) for line in file]
+        check(len(looks) >= 2 and all(len(seen["guests"]) == 2 for seen in looks), looks)
+        run("gauge-view --svg /tmp/record.svg /tmp/record")
+        with open("/tmp/record.svg", encoding="utf-8") as file:
+            check(f">{A}</text>" in file.read(), "the picture does not name g1")
+
+
 def comes_and_goes():
     with Daemon():
         wait_for("both have nodes", lambda: word(A) and word(B))
@@ -242,6 +256,7 @@ def main():
                        ("nothing left is said at once", at_once),
                        ("killed, and started again", killed),
                        ("flooded with rubbish", flooded),
+                       ("the view", view),
                        ("a guest comes and goes", comes_and_goes)):
         report.test(name, body)
     report.finish()
