@@ -85,6 +85,10 @@ Pages xpv_balloon::wanted_now(uint64_t now) const noexcept {
     Pages goal = decision_.goal;
     if (goal < decision_.floor)
         goal = max(goal, min(decision_.floor, have));
+    // What the guest needs goes up and down: once at the floor only a step of it counts,
+    // else each low would be taken and each high be missing.
+    if (rests_ && goal < have && goal > wanted_ && have - goal < floor_step)
+        goal = have;
     if (now < eased_until_)
         goal = max(goal, min(eased_, have));
     return goal;
@@ -177,8 +181,9 @@ uint32_t xpv_balloon::turn(uint32_t events) noexcept {
     Pages goal = settings_.released ? stock_.current_pages : wanted_now(now);
     if (settings_.mode == XPV_BALLOON_STEER)
         goal = held();
-    if (wanted_ < goal && goal == held() && wanted_ < decision_.floor && !settings_.released &&
-        !told_floor_) {
+    rests_ = goal == held();
+    if (!told_floor_ && rests_ && wanted_ < goal && wanted_ < decision_.floor &&
+        !settings_.released) {
         told_floor_ = true;
         xpv_balloon_os_log(os_, XPV_LOG_WARN,
                            "the target of %lu KiB is below the floor of %lu KiB: stopped there",

@@ -25,6 +25,7 @@ public:
 private:
     static constexpr uint32_t backoff_first_ms = 1000;
     static constexpr uint32_t backoff_last_ms = 32000;
+    static constexpr Pages floor_step = 256; // 1 MiB
     static constexpr uint64_t eased_ms = 60000;
     static constexpr uint64_t publish_ms = 5000;
     // Of Linux's figure, that is: what Xen has for a PVH guest beside its memory.
@@ -70,6 +71,7 @@ private:
     bool still_ = false;     // Linux's driver
     bool seen_ = false;      // the toolstack's nodes were read
     bool reclaimed_ = false; // since the last tick, by us
+    bool rests_ = false;     // held what it was to hold at the last turn
     bool told_floor_ = false;
     bool held_module_ = false;
 };

@@ -107,9 +107,13 @@ TEST(balloon_stops_at_the_floor) {
     CHECK_EQ(f.world.log.warnings, 1u);
     CHECK(!f.retarget(900));
     CHECK_EQ(f.world.log.warnings, 2u);
-    f.os.number(Is::User);
-    for (uint32_t i = 1; i <= 1000; ++i) // it needs 1000 less
+    for (uint32_t i = 1; i <= 1000; ++i) { // it needs 1000 less, but 100 alone are nothing
         f.os.pages[pages - i].is = Is::Free;
+        if (i == 100) {
+            CHECK(!f.run(0, 64000));
+            CHECK_EQ(f.held(), floor);
+        }
+    }
     CHECK(!f.run(0, 64000));
     CHECK_EQ(f.held(), floor - 1000);
     // A floor that rises takes nothing away from the host.
