@@ -76,7 +76,8 @@ std::vector<Publication> Policy::step(uint64_t now_ms, const Host& host,
     for (auto& [id, guest] : guests_) {
         GuestView& view = guest.view;
         const bool at_once = pressure_ == full && view.word.level != balloon::level_max;
-        if (guest.told && now_ms < guest.due_ms && !at_once)
+        const bool due = !guest.told || now_ms >= guest.due_ms;
+        if (!due && !at_once)
             continue;
         uint32_t step = guest.needle.move(weighted(pressure_, view.weight));
         if (view.domain.held <= view.floor)
@@ -85,8 +86,8 @@ std::vector<Publication> Policy::step(uint64_t now_ms, const Host& host,
         const bool changed = !guest.told || level != view.word.level;
         const uint32_t next_s = config_.interval_s + config_.jitter_s;
         const bool old = now_ms - guest.written_ms + next_s * 1000 > config_.ttl_s * 1000 / 3;
-        if (at_once && !changed)
-            continue; // spared by its floor, and not the more often asked about
+        if (!due && !changed)
+            continue; // spared by its floor
         guest.due_ms = now_ms + config_.interval_s * 1000 +
                        (config_.jitter_s != 0 ? random() % (config_.jitter_s * 1000 + 1) : 0);
         if (!changed && !old)

@@ -62,6 +62,13 @@ public:
 
     std::string listen() override {
         std::string missing;
+        // First: libxenstore starts a thread.
+        sigset_t set;
+        sigemptyset(&set);
+        for (const int signal : {SIGTERM, SIGINT, SIGHUP})
+            sigaddset(&set, signal);
+        sigprocmask(SIG_BLOCK, &set, nullptr);
+        signals_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
         for (const char* path : {"@introduceDomain", "@releaseDomain"})
             if (!xs_watch(store_, path, path))
                 missing += std::string("no watch on ") + path + ": " + strerror(errno) + "; ";
@@ -69,12 +76,6 @@ public:
         if (events_ == nullptr || xenevtchn_bind_virq(events_, VIRQ_ENOMEM) < 0)
             missing +=
                 std::string("no interrupt when Xen runs out of memory: ") + strerror(errno) + "; ";
-        sigset_t set;
-        sigemptyset(&set);
-        for (const int signal : {SIGTERM, SIGINT, SIGHUP})
-            sigaddset(&set, signal);
-        sigprocmask(SIG_BLOCK, &set, nullptr);
-        signals_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
         if (!missing.empty())
             missing.resize(missing.size() - 2);
         return missing;

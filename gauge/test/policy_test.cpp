@@ -219,6 +219,12 @@ TEST(policy_weights_and_floors) {
     CHECK_EQ(world.level(0), 1000u);
     CHECK_EQ(world.level(1), level_of(3));
     CHECK(world.step(10).empty());
+    // Who is spared hears that again and again, too.
+    unsigned words = 0;
+    for (int i = 0; i < 60; ++i)
+        for (const Publication& told : world.step())
+            words += told.domain == 2;
+    CHECK(words >= 3 && words <= 6);
     // Another configuration holds for those who are there.
     world.policy.configure({});
     for (int i = 0; i < 11; ++i)

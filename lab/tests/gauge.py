@@ -118,11 +118,11 @@ def scale(free, band):
 
 
 def follows():
-    """100 MiB are two levels here; Linux's own balloon in g2 moves them."""
+    """50 MiB are two levels here; Linux's own balloon in g2 moves them."""
     free = free_mib()
-    with Daemon(scale(free, 350)) as daemon:
+    with Daemon(scale(free, 175)) as daemon:
         wait_for("5/7", lambda: word(A) and word(A)[0] == 0.714)
-        run(f"xl mem-set {B} 156")
+        run(f"xl mem-set {B} 206")
         wait_for("3/7", lambda: word(A)[0] == 0.429)
         wait_for("3/7 for both", lambda: word(B)[0] == 0.429)
         run(f"xl mem-set {B} 256")
@@ -133,7 +133,7 @@ def follows():
         daemon.process.send_signal(signal.SIGHUP)
         wait_for("it complains", lambda: "must be 1% to 20%" in daemon.said())
         with open(CONFIG, "w", encoding="utf-8") as file:
-            file.write(scale(free, 350) + f"[guest {B}]\nfloor = 1G\n")
+            file.write(scale(free, 175) + f"[guest {B}]\nfloor = 1G\n")
         daemon.process.send_signal(signal.SIGHUP)
         wait_for("g2 is spared", lambda: word(B)[0] == 0.429)
         check(word(A)[0] == 0.714, f"g1: {word(A)}")
