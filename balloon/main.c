@@ -274,19 +274,17 @@ static int __init balloon_init(void)
 		err = PTR_ERR(os->thread);
 		goto sysfs;
 	}
-	/* Its first call finds nothing to do before the first turn. */
-	os->oom.notifier_call = oom_notify;
-	register_oom_notifier(&os->oom);
-	balloon_debugfs_init(os);
-	wake_up_process(os->thread);
 	err = balloon_watch(os);
 	if (err)
 		goto stop;
+	/* Nothing is out before the thread's first turn, and nothing can fail after it. */
+	os->oom.notifier_call = oom_notify;
+	register_oom_notifier(&os->oom);
+	balloon_debugfs_init(os);
 	pr_info("mode %s\n", modes[mode]);
+	wake_up_process(os->thread);
 	return 0;
 stop:
-	balloon_debugfs_exit();
-	unregister_oom_notifier(&os->oom);
 	kthread_stop(os->thread);
 sysfs:
 	balloon_sysfs_exit(os);
