@@ -189,6 +189,11 @@ const Scenario scenarios[] = {
     {"one-only-tries", 3, 3, knobs(0, 0, 1), 2, Scenario::OneTries},
 };
 
+// Who only tries for a lock of ours passes a queue until the head reserves it, turn or not.
+template <class Layout> bool fits(const Scenario& s) {
+    return s.kind != Scenario::OneTries || !std::is_same_v<Layout, pvlock::OwnWord>;
+}
+
 // A fault counts as caught when one of the scenarios breaks.
 template <class Faults, class Layout = pvlock::OwnWord> Cases::Plays all_with() {
     Cases::Plays plays;
@@ -228,7 +233,8 @@ const Fault faults[] = {
 int run(int argc, char** argv) {
     Cases cases{"pvlock-interleave"};
     for (const Scenario& s : scenarios) {
-        cases.holds(s.name, [&s](const Limits& limits) { return play<Sound>(s, limits); });
+        if (fits<pvlock::OwnWord>(s))
+            cases.holds(s.name, [&s](const Limits& limits) { return play<Sound>(s, limits); });
         cases.holds(kernels(s, "-kernel-pv"),
                     [&s](const Limits& limits) { return play<Sound, pvlock::PvWord>(s, limits); });
         // Where nobody sleeps, no call of a sleeper comes late, and none ends for no reason.

@@ -12,6 +12,8 @@
  * of the lock word is an atomic block: it stands for the last load and the swap
  * that succeeded. How long anybody spins, and when its turn to pass the queue is over,
  * is left open, so that every limit is covered.
+ * With KERNEL the word is the kernel's: its unlock looks at who waits only where the
+ * lock is slow (_Q_SLOW_VAL), which who takes or leaves the lock sees to.
  *
  * Checked: one holder; the queue is first in, first out; a free lock that has a
  * queue has somebody up; and no end but with every process at its own, which is
@@ -47,6 +49,38 @@ byte joined[LOCKS], left[LOCKS], ticket[NODES];
 
 #define HEAD(l) (length[l] > 0 && queue[(l) * CPUS] == id + 1)
 #define SOMEBODY_UP(l) (owner[l] != 0 || length[l] == 0 || outsider[l] || up[l])
+
+#ifdef KERNEL
+bit slow[LOCKS];
+#define LOOKS(l) slow[l]
+#else
+#define LOOKS(l) true
+#endif
+
+/* A held lock whose unlock must look. */
+inline mark(l)
+{
+#if defined(KERNEL) && !defined(LEAVES_FAST)
+	if
+	:: owner[l] != 0 && length[l] > 0 && !up[l] && (!outsider[l] || reserved[l]) -> slow[l] = 1
+	:: else
+	fi
+#else
+	skip
+#endif
+}
+
+inline taken(l)
+{
+#ifdef KERNEL
+	slow[l] = 0;
+#endif
+#ifndef TAKES_FAST
+	mark(l)
+#else
+	skip
+#endif
+}
 
 inline push(l)
 {
@@ -149,6 +183,7 @@ inline sleep_as_head(l)
 			:: reserved[l] = 0
 			:: skip
 			fi;
+			mark(l);
 			down = 1
 		fi;
 		assert(SOMEBODY_UP(l))
@@ -171,7 +206,7 @@ inline lock(l)
 	/* Take it, or wait outside the queue. */
 	atomic {
 		if
-		:: owner[l] == 0 && !reserved[l] -> owner[l] = cpu + 1; got = 1
+		:: owner[l] == 0 && !reserved[l] -> owner[l] = cpu + 1; taken(l); got = 1
 		:: length[l] > 0 || outsider[l] -> skip /* our turn is over */
 		:: owner[l] != 0 || reserved[l] ->
 			if
@@ -184,7 +219,7 @@ inline lock(l)
 	:: mine ->
 		if
 		:: atomic { owner[l] == 0 && !reserved[l] ->
-				owner[l] = cpu + 1; outsider[l] = 0; got = 1 }
+				owner[l] = cpu + 1; outsider[l] = 0; taken(l); got = 1 }
 		:: skip /* spun enough */
 		fi
 	:: else
@@ -198,7 +233,7 @@ inline lock(l)
 			:: else
 			fi;
 			if
-			:: owner[l] == 0 && !reserved[l] -> owner[l] = cpu + 1; got = 1
+			:: owner[l] == 0 && !reserved[l] -> owner[l] = cpu + 1; taken(l); got = 1
 			:: owner[l] != 0 || reserved[l] || length[l] > 0 || outsider[l] ->
 				push(l);
 				if
@@ -210,8 +245,9 @@ inline lock(l)
 				if
 				:: !SOMEBODY_UP(l) -> up[l] = 1; next = queue[(l) * CPUS]
 				:: else
-				fi
+				fi;
 #endif
+				mark(l)
 			fi;
 			assert(SOMEBODY_UP(l))
 		};
@@ -241,6 +277,7 @@ inline lock(l)
 		:: atomic { owner[l] == 0 ->
 				pop(l);
 				owner[l] = cpu + 1; up[l] = 0; reserved[l] = 0;
+				taken(l);
 				next = queue[(l) * CPUS] };
 			break
 		:: atomic { owner[l] != 0 && !up[l] -> up[l] = 1 }
@@ -304,7 +341,7 @@ inline unlock(l)
 	atomic {
 		assert(owner[l] == cpu + 1);
 		if
-		:: length[l] > 0 && !up[l] && (!outsider[l] || reserved[l]) -> wake = 1
+		:: LOOKS(l) && length[l] > 0 && !up[l] && (!outsider[l] || reserved[l]) -> wake = 1
 		:: else
 		fi;
 		if
@@ -312,6 +349,9 @@ inline unlock(l)
 		:: else
 		fi;
 		owner[l] = 0;
+#ifdef KERNEL
+		slow[l] = 0;
+#endif
 		assert(SOMEBODY_UP(l))
 	};
 #ifdef KICK_FIRST
