@@ -94,7 +94,7 @@ Pages xpv_balloon::wanted_now(uint64_t now) const noexcept {
     return goal;
 }
 
-Pages xpv_balloon::move(Pages goal, uint64_t now) noexcept {
+Pages xpv_balloon::move(Pages goal) noexcept {
     const Pages have = held();
     if (goal > have)
         return extents_.deflate(min(goal - have, extents_.back()));
@@ -104,7 +104,7 @@ Pages xpv_balloon::move(Pages goal, uint64_t now) noexcept {
     xpv_balloon_os_sample(os_, &sample);
     // Needs may have grown since the last tick.
     const Pages keep = reserve(sample);
-    if (sample.available <= keep || now < eased_until_)
+    if (sample.available <= keep)
         return 0;
     const Pages spare = sample.free - min(sample.free, keep);
     const Pages moved =
@@ -122,7 +122,6 @@ uint32_t xpv_balloon::back_off(uint64_t now) noexcept {
 
 // Milliseconds until the next turn.
 uint32_t xpv_balloon::wait(Pages moved, Pages goal, uint64_t now) noexcept {
-    const bool stock_moves = stock_.present && stock_.current_pages != stock_.target;
     if (moved != 0) {
         backoff_ms_ = 0;
         return 0;
@@ -140,7 +139,7 @@ uint32_t xpv_balloon::wait(Pages moved, Pages goal, uint64_t now) noexcept {
     backoff_ms_ = 0;
     if (now < eased_until_)
         return settings_.tick_ms;
-    if (stock_moves || !decision_.at_rest || gauge_.fades(now))
+    if (!decision_.at_rest || gauge_.fades(now))
         return settings_.tick_ms;
     return XPV_BALLOON_NEVER;
 }
@@ -189,7 +188,7 @@ uint32_t xpv_balloon::turn(uint32_t events) noexcept {
                            "the target of %lu KiB is below the floor of %lu KiB: stopped there",
                            (wanted_ + hidden_) * 4, decision_.floor * 4);
     }
-    const Pages moved = move(goal, now);
+    const Pages moved = move(goal);
     if (const bool out = extents_.back() != 0; out != held_module_) {
         held_module_ = out;
         xpv_balloon_os_hold(os_, out);

@@ -44,7 +44,7 @@ private:
     void keep_stock(uint64_t now) noexcept;
     void decide(uint64_t now) noexcept;
     Pages wanted_now(uint64_t now) const noexcept;
-    Pages move(Pages goal, uint64_t now) noexcept;
+    Pages move(Pages goal) noexcept;
     uint32_t wait(Pages moved, Pages goal, uint64_t now) noexcept;
     uint32_t back_off(uint64_t now) noexcept;
     void publish(uint64_t now) noexcept;

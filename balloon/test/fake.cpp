@@ -304,6 +304,7 @@ int xpv_balloon_os_read(xpv_balloon_os* os, const char* key, char* buffer, uint3
 
 int xpv_balloon_os_write(xpv_balloon_os* os, const char* key, const char* text) {
     os->put(key, text);
+    ++os->writes;
     return 0;
 }
 

@@ -51,6 +51,7 @@ struct xpv_balloon_os {
     bool held = false;
     bool still = false;
     uint32_t stock_sets = 0;
+    uint32_t writes = 0;      // of nodes
     uint32_t allocations = 0; // calls
 
     explicit xpv_balloon_os(uint32_t pages, bool pv = true) noexcept;
