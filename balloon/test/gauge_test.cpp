@@ -54,8 +54,9 @@ TEST(gauge_word_is_refused) {
     refused("2 nan", Error::Unsupported);
     for (const char* text : each("1.001", "2.000", "10.000", "99999999999999999999.000")) {
         char line[64] = "1 ";
-        __builtin_strcpy(line + 2, text);
-        __builtin_strcpy(line + 2 + __builtin_strlen(text), " 1 60");
+        const size_t length = __builtin_strlen(text);
+        __builtin_memcpy(line + 2, text, length);
+        __builtin_memcpy(line + 2 + length, " 1 60", sizeof(" 1 60"));
         refused(line, Error::Range);
     }
     refused("1 0.286 1234 0", Error::Range);
