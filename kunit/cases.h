@@ -488,6 +488,7 @@ CASE(blkfront_flushes_are_sent_last)
 CASE(blkfront_a_lost_cache_is_told_once)
 CASE(blkfront_a_weaker_backend)
 CASE(blkfront_resumes_in_another_life)
+CASE(blkfront_what_was_at_hand_is_taken_back)
 END_SUITE(blkfront_replay)
 
 SUITE(blkfront_time)

@@ -272,3 +272,22 @@ TEST(blkfront_resumes_in_another_life) {
     CHECK_EQ(request.done, 1u);
     disk.world.grants.let_go_all();
 }
+
+// Pages at hand are the pool's: the fence holds for them, too.
+TEST(blkfront_what_was_at_hand_is_taken_back) {
+    Disk disk;
+    CHECK(disk.connect());
+    BlockRequest requests[3];
+    {
+        Blkback back{disk};
+        for (BlockRequest& request : requests) {
+            disk.prepare(request, XPV_BLKFRONT_READ, 0, 8);
+            disk.submit(request);
+        }
+        CHECK_EQ(back.serve(), 3u);
+    }
+    disk.world.grants.let_go_all();
+    drop(disk);
+    CHECK_EQ(disk.world.account.grants.outstanding(), 0u);
+    CHECK_EQ(disk.summary().pool_free, 0u);
+}
