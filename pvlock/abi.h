@@ -33,6 +33,13 @@ enum xpv_pvlock_flag {
 #define XPV_PVLOCK_LEVELS 4
 /* 16 bits hold an owner and a node's id. */
 #define XPV_PVLOCK_CPUS_MAX 16383
+/* The kernel's word has 10 bits for it, see word32.hpp. */
+#define XPV_PVLOCK_KERNEL_CPUS_MAX 255
+
+/* The counts of the kernel's rwlocks, asm-generic/qrwlock.h. */
+#define XPV_PVLOCK_RW_WAITING 0x100 /* a writer waits */
+#define XPV_PVLOCK_RW_LOCKED 0xff   /* a writer holds it */
+#define XPV_PVLOCK_RW_READER 0x200  /* each reader adds one */
 
 enum xpv_pvlock_state {
 	XPV_PVLOCK_WAITING = 0, /* runs, and looks at its node or at the lock */
@@ -89,6 +96,8 @@ struct xpv_pvlock_knobs {
 extern struct xpv_pvlock_knobs xpv_pvlock_live_knobs;
 /* One for each possible CPU, by CPU number. */
 extern struct xpv_pvlock_cpu *xpv_pvlock_cpus;
+/* The same for the kernel's locks; their waiters use the nodes of the above. */
+extern struct xpv_pvlock_cpu *xpv_pvlock_kernel_cpus;
 
 /* ---- Linux asks C++; preemption off ----------------------------------- */
 
@@ -98,6 +107,13 @@ void xpv_pvlock_contended(uint64_t *word, uint32_t cpu);
 void xpv_pvlock_release(uint64_t *word, uint32_t cpu);
 /* sizeof(struct xpv_spinlock) in C++, which sees no configuration. */
 uint32_t xpv_pvlock_size_in_cpp(void);
+
+/* The kernel's slow paths. calls: its unlock comes to us when the lock is slow. */
+void xpv_pvlock_kernel_lock(uint32_t *word, uint32_t cpu, bool calls);
+void xpv_pvlock_kernel_unlock(uint32_t *word, uint32_t cpu);
+/* An rwlock: its counts, and the spinlock in which waiters queue. */
+void xpv_pvlock_kernel_read(uint32_t *counts, void *queue, bool interrupt, uint32_t cpu);
+void xpv_pvlock_kernel_write(uint32_t *counts, void *queue, uint32_t cpu);
 
 /* ---- C++ asks Linux; any context, preemption off ----------------------- */
 
@@ -116,7 +132,10 @@ bool xpv_pvlock_kick(uint32_t cpu);
 /* Nanoseconds since some moment. */
 uint64_t xpv_pvlock_clock(void);
 /* An unlock by a CPU that does not hold the lock; owner is CPU + 1 or 0. */
-void xpv_pvlock_not_owner(uint64_t *word, uint32_t owner);
+void xpv_pvlock_not_owner(void *lock, uint32_t owner);
+/* The spinlock in an rwlock. */
+void xpv_pvlock_queue_lock(void *queue);
+void xpv_pvlock_queue_unlock(void *queue);
 
 XPV_END_DECLS
 

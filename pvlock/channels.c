@@ -14,6 +14,7 @@
 #include <linux/delay.h>
 #include <linux/hardirq.h>
 #include <linux/interrupt.h>
+#include <linux/irq_work.h>
 #include <linux/percpu.h>
 #include <linux/sched/clock.h>
 #include <linux/workqueue.h>
@@ -30,7 +31,8 @@
 struct channel {
 	int irq; /* 0: none */
 	evtchn_port_t port;
-	bool failed; /* a poll of it failed: not used any more */
+	int failed; /* error of a poll: not used any more */
+	struct irq_work say_failed;
 	char name[16];
 };
 
@@ -44,6 +46,14 @@ static bool live(const struct channel *channel)
 
 	/* After a restore the port is no more, or somebody else's. */
 	return irq > 0 && (int)irq_from_evtchn(READ_ONCE(channel->port)) == irq;
+}
+
+static void say_failed(struct irq_work *work)
+{
+	struct channel *channel = container_of(work, struct channel, say_failed);
+
+	pr_warn("%s: SCHEDOP_poll failed with %d, its CPU's waiters only spin now\n",
+		channel->name, channel->failed);
 }
 
 /* ---- for C++ ------------------------------------------------------------ */
@@ -89,9 +99,9 @@ bool xpv_pvlock_poll(uint32_t cpu)
 
 	set_xen_guest_handle(poll.ports, &channel->port);
 	err = HYPERVISOR_sched_op(SCHEDOP_poll, &poll);
-	if (unlikely(err) && !xchg(&channel->failed, true))
-		pr_warn("CPU %u: SCHEDOP_poll failed with %d, its waiters only spin now\n",
-			cpu, err);
+	/* The waiter may want a lock of the console: whoever has time says it. */
+	if (unlikely(err) && !xchg(&channel->failed, err))
+		irq_work_queue(&channel->say_failed);
 	return (s64)(sched_clock() - end) >= 0;
 }
 
@@ -139,7 +149,8 @@ static int bind(unsigned int cpu)
 		HYPERVISOR_event_channel_op(EVTCHNOP_close, &close);
 		return err;
 	}
-	channel->failed = false;
+	channel->failed = 0;
+	init_irq_work(&channel->say_failed, say_failed);
 	WRITE_ONCE(channel->port, ipi.port);
 	smp_wmb(); /* live() finds the irq with its port */
 	WRITE_ONCE(channel->irq, err);
@@ -154,6 +165,7 @@ static void unbind(unsigned int cpu)
 	if (!irq)
 		return;
 	WRITE_ONCE(channel->irq, 0);
+	irq_work_sync(&channel->say_failed);
 	unbind_from_irqhandler(irq, channel);
 }
 

@@ -45,7 +45,7 @@ constexpr uint32_t look_every = 64;
 constexpr uint32_t passes_a_look = 32;
 
 template <class Hv> Node& node_of(uint16_t id) noexcept {
-    return Hv::cpu(cpu_of(id)).nodes[level_of(id)];
+    return Hv::waits(cpu_of(id)).nodes[level_of(id)];
 }
 
 // Tell the waiter of a node to look at its lock, and end its sleep.
@@ -90,9 +90,10 @@ template <class Hv> class Wait : NoCopy {
 
 public:
     Wait(Word& lock, uint32_t cpu) noexcept
-        : lock_{lock}, self_{Hv::cpu(cpu)}, cpu_{cpu}, level_{self_.level} {
+        : lock_{lock}, self_{Hv::cpu(cpu)}, waits_{Hv::waits(cpu)}, cpu_{cpu}, level_{
+                                                                                   waits_.level} {
         // An interrupt from here on waits a level higher, and brings this back.
-        Hv::set_level(self_, level_ + 1);
+        Hv::set_level(waits_, level_ + 1);
     }
 
     // Take the lock. Preemption off; sleeps only where the policy allows it.
@@ -388,10 +389,11 @@ private:
     }
 
     void finish() noexcept {
+        Hv::took(lock_, cpu_);
         ++self_.stats.contended;
         const uint32_t bits = spins_ == 0 ? 0u : 32u - static_cast<uint32_t>(__builtin_clz(spins_));
         ++self_.stats.spins[min(bits, XPV_PVLOCK_BUCKETS - 1u)];
-        Hv::set_level(self_, level_);
+        Hv::set_level(waits_, level_);
         // We interrupted a waiter of this CPU, and may have cleared its kick between its
         // look and its sleep: give one back.
         if (cleared_ && level_ > 0) {
@@ -417,10 +419,11 @@ private:
     static uint16_t head_of(Word word) noexcept { return Layout::head_of(word); }
     static uint16_t tail_of(Word word) noexcept { return Layout::tail_of(word); }
     uint16_t id() const noexcept { return id_of(cpu_, level_); }
-    Node& mine() noexcept { return self_.nodes[level_]; }
+    Node& mine() noexcept { return waits_.nodes[level_]; }
 
     Word& lock_;
-    Cpu& self_;
+    Cpu& self_;  // turns and statistics
+    Cpu& waits_; // nodes, which all kinds of lock share: one channel wakes their sleepers
     const uint32_t cpu_;
     const uint32_t level_;
     uint32_t spins_ = 0;

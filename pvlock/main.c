@@ -73,10 +73,10 @@ void xpv_pvlock_unlock_irqrestore(struct xpv_spinlock *lock, unsigned long flags
 }
 EXPORT_SYMBOL_GPL(xpv_pvlock_unlock_irqrestore);
 
-void xpv_pvlock_not_owner(uint64_t *word, uint32_t owner)
+void xpv_pvlock_not_owner(void *lock, uint32_t owner)
 {
 	WARN_ONCE(1, "xpv-pvlock: CPU %u unlocks %p, which %s; left as it is\n",
-		  raw_smp_processor_id(), word,
+		  raw_smp_processor_id(), lock,
 		  owner ? "another CPU holds" : "nobody holds");
 }
 
@@ -140,6 +140,12 @@ static int __init pvlock_init(void)
 	else
 		pr_info("waiters sleep, an event channel each on %u CPUs\n",
 			xpv_pvlock_channels());
+	err = xpv_pvlock_kernel_init();
+	if (err) {
+		xpv_pvlock_channels_exit();
+		vfree(xpv_pvlock_cpus);
+		return err;
+	}
 	xpv_pvlock_stats_init();
 	return 0;
 }
@@ -147,6 +153,7 @@ module_init(pvlock_init);
 
 static void __exit pvlock_exit(void)
 {
+	xpv_pvlock_kernel_exit();
 	xpv_pvlock_stats_exit();
 	xpv_pvlock_channels_exit();
 	vfree(xpv_pvlock_cpus);

@@ -1,55 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The lock's algorithm over the kernel's hypercalls.
-#include "pvlock/lock.hpp"
+// The lock type's algorithm over the kernel's hypercalls.
+#include "pvlock/linux.hpp"
 #include "pvlock/pvlock.h"
 
 namespace {
 
 using namespace xpv;
 
-struct Kernel : pvlock::NoFaults {
+struct Own : pvlock::Linux {
     using Layout = pvlock::OwnWord;
 
     static xpv_pvlock_cpu& cpu(uint32_t i) noexcept { return xpv_pvlock_cpus[i]; }
-    static const xpv_pvlock_knobs& knobs() noexcept { return xpv_pvlock_live_knobs; }
-    // Before the node is used, and after: only this CPU's interrupts look at it.
-    static void set_level(xpv_pvlock_cpu& self, uint32_t level) noexcept {
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        __atomic_store_n(&self.level, level, __ATOMIC_RELAXED);
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    }
-
-    template <class T> static T load(const T& address) noexcept {
-        return __atomic_load_n(&address, __ATOMIC_ACQUIRE);
-    }
-    template <class T> static void store(T& address, T value) noexcept {
-        __atomic_store_n(&address, value, __ATOMIC_RELEASE);
-    }
-    template <class T> static T exchange(T& address, T value) noexcept {
-        return __atomic_exchange_n(&address, value, __ATOMIC_SEQ_CST);
-    }
-    // Store, and a full barrier: what comes later is not done before it is seen.
-    static void publish(uint32_t& address, uint32_t value) noexcept {
-        __atomic_exchange_n(&address, value, __ATOMIC_SEQ_CST);
-    }
-    // A full barrier, whether it succeeds or not; a failure brings expected up to date.
-    template <class T> static bool cas(T& address, T& expected, T desired) noexcept {
-        return __atomic_compare_exchange_n(&address, &expected, desired, false, __ATOMIC_SEQ_CST,
-                                           __ATOMIC_SEQ_CST);
-    }
-
-    static void relax() noexcept { __builtin_ia32_pause(); }
-    static bool preempted(uint32_t cpu) noexcept { return xpv_pvlock_preempted(cpu); }
+    static void took(const uint64_t&, uint32_t) noexcept {}
     static bool holder_preempted(const uint64_t&, uint64_t word) noexcept {
         return preempted(Layout::owner_of(word) - 1u);
     }
-    static bool yield() noexcept { return xpv_pvlock_yield(); }
-    static bool can_sleep(uint32_t cpu) noexcept { return xpv_pvlock_can_sleep(cpu); }
-    static void clear_event(uint32_t cpu) noexcept { xpv_pvlock_clear_event(cpu); }
-    static bool poll(uint32_t cpu) noexcept { return xpv_pvlock_poll(cpu); }
-    static bool kick(uint32_t cpu) noexcept { return xpv_pvlock_kick(cpu); }
-    static void repend(uint32_t cpu) noexcept { xpv_pvlock_kick(cpu); }
-    static uint64_t clock() noexcept { return xpv_pvlock_clock(); }
     static void not_owner(uint64_t& lock, uint64_t word) noexcept {
         xpv_pvlock_not_owner(&lock, Layout::owner_of(word));
     }
@@ -57,6 +22,6 @@ struct Kernel : pvlock::NoFaults {
 
 } // namespace
 
-void xpv_pvlock_contended(uint64_t* word, uint32_t cpu) { pvlock::lock_slow<Kernel>(*word, cpu); }
-void xpv_pvlock_release(uint64_t* word, uint32_t cpu) { pvlock::unlock_slow<Kernel>(*word, cpu); }
+void xpv_pvlock_contended(uint64_t* word, uint32_t cpu) { pvlock::lock_slow<Own>(*word, cpu); }
+void xpv_pvlock_release(uint64_t* word, uint32_t cpu) { pvlock::unlock_slow<Own>(*word, cpu); }
 uint32_t xpv_pvlock_size_in_cpp() { return sizeof(xpv_spinlock); }

@@ -61,10 +61,16 @@ static const struct {
 
 static struct dentry *folder;
 
-/* Times at once in a turn that goes on; the CPU may change both meanwhile. */
-static u32 passes(unsigned int cpu)
+/* Of the lock type, or of the kernel's locks. */
+static struct xpv_pvlock_cpu *cpus_of(const struct seq_file *file)
 {
-	s32 count = READ_ONCE(xpv_pvlock_cpus[cpu].granted) - READ_ONCE(per_cpu(xpv_pvlock_left, cpu));
+	return file->private ? xpv_pvlock_kernel_cpus : xpv_pvlock_cpus;
+}
+
+/* Times at once in a turn that goes on; the CPU may change both meanwhile. */
+static u32 passes(const struct xpv_pvlock_cpu *cpu)
+{
+	s32 count = READ_ONCE(cpu->granted) - READ_ONCE(*cpu->left);
 
 	return max(count, 0);
 }
@@ -72,30 +78,35 @@ static u32 passes(unsigned int cpu)
 static int stats_show(struct seq_file *file, void *unused)
 {
 	u64 spins[XPV_PVLOCK_BUCKETS] = {}, acquired = 0, longest = 0;
+	const struct xpv_pvlock_cpu *cpus = cpus_of(file);
 	unsigned int cpu, i;
 
 	for_each_possible_cpu(cpu) {
-		const struct xpv_pvlock_stats *stats = &xpv_pvlock_cpus[cpu].stats;
+		const struct xpv_pvlock_stats *stats = &cpus[cpu].stats;
 
 		acquired += per_cpu(xpv_pvlock_acquired, cpu);
 		longest = max(longest, READ_ONCE(stats->longest));
 		for (i = 0; i < XPV_PVLOCK_BUCKETS; i++)
 			spins[i] += READ_ONCE(stats->spins[i]);
 	}
-	seq_printf(file, "mode: %s%s\n", xpv_pvlock_spin_reason ? "spin, " : "sleep",
-		   xpv_pvlock_spin_reason ?: "");
+	if (file->private)
+		seq_printf(file, "mode: %s\n", xpv_pvlock_kernel_mode());
+	else
+		seq_printf(file, "mode: %s%s\n", xpv_pvlock_spin_reason ? "spin, " : "sleep",
+			   xpv_pvlock_spin_reason ?: "");
 	seq_printf(file, "channels: %u\n", xpv_pvlock_channels());
-	seq_printf(file, "acquired: %llu\n", acquired);
+	/* The kernel's fast paths count nothing. */
+	if (!file->private)
+		seq_printf(file, "acquired: %llu\n", acquired);
 	for (i = 0; i < ARRAY_SIZE(counters); i++) {
 		u64 sum = 0;
 
 		for_each_possible_cpu(cpu)
-			sum += READ_ONCE(*(u64 *)((char *)&xpv_pvlock_cpus[cpu].stats +
-						  counters[i].offset));
+			sum += READ_ONCE(*(u64 *)((char *)&cpus[cpu].stats + counters[i].offset));
 		/* Those of a turn that goes on are not counted yet. */
 		if (counters[i].offset == offsetof(struct xpv_pvlock_stats, at_once))
 			for_each_possible_cpu(cpu)
-				sum += passes(cpu);
+				sum += passes(&cpus[cpu]);
 		seq_printf(file, "%s: %llu\n", counters[i].name, sum);
 	}
 	seq_printf(file, "longest_wait_ns: %llu\n", longest);
@@ -108,7 +119,7 @@ static int stats_show(struct seq_file *file, void *unused)
 
 static int stats_open(struct inode *inode, struct file *file)
 {
-	return single_open(file, stats_show, NULL);
+	return single_open(file, stats_show, inode->i_private);
 }
 
 /* Anything written sets the counters to nought; what is counted meanwhile may
@@ -116,12 +127,15 @@ static int stats_open(struct inode *inode, struct file *file)
 static ssize_t stats_write(struct file *file, const char __user *text, size_t size,
 			   loff_t *at)
 {
+	const struct seq_file *seq = file->private_data;
+	struct xpv_pvlock_cpu *cpus = cpus_of(seq);
 	unsigned int cpu;
 
 	for_each_possible_cpu(cpu) {
-		memset(&xpv_pvlock_cpus[cpu].stats, 0, sizeof(struct xpv_pvlock_stats));
-		WRITE_ONCE(xpv_pvlock_cpus[cpu].granted, per_cpu(xpv_pvlock_left, cpu));
-		per_cpu(xpv_pvlock_acquired, cpu) = 0;
+		memset(&cpus[cpu].stats, 0, sizeof(struct xpv_pvlock_stats));
+		WRITE_ONCE(cpus[cpu].granted, READ_ONCE(*cpus[cpu].left));
+		if (!seq->private)
+			per_cpu(xpv_pvlock_acquired, cpu) = 0;
 	}
 	return size;
 }
@@ -139,6 +153,7 @@ void xpv_pvlock_stats_init(void)
 {
 	folder = debugfs_create_dir("xpv-pvlock", NULL);
 	debugfs_create_file("stats", 0600, folder, NULL, &stats_ops);
+	debugfs_create_file("kernel", 0600, folder, (void *)"", &stats_ops);
 }
 
 void xpv_pvlock_stats_exit(void)

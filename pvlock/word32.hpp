@@ -17,9 +17,10 @@ enum class Release : uint8_t { Silent, ByCompare };
 //  21..30  tail of the queue
 // Bytes 1 to 3 are nought unless somebody waits: the kernel reads them for is_contended.
 template <Release release> struct KernelWord : Fields<uint32_t, 8, 8, 11, 21, 10> {
-    static constexpr Word held = 1; // _Q_LOCKED_VAL
-    static constexpr Word slow = 3; // _Q_SLOW_VAL
-    static constexpr uint32_t cpus_max = id_mask / XPV_PVLOCK_LEVELS;
+    static constexpr Word held = 1;                              // _Q_LOCKED_VAL
+    static constexpr Word slow = 3;                              // _Q_SLOW_VAL
+    static constexpr bool calls = release == Release::ByCompare; // an unlock may wake
+    static_assert(id_mask / XPV_PVLOCK_LEVELS == XPV_PVLOCK_KERNEL_CPUS_MAX);
     static_assert(owner_mask == 0xff &&
                   (queue_mask & (owner_mask | outsider | head_up | reserved)) == 0);
 
@@ -29,7 +30,7 @@ template <Release release> struct KernelWord : Fields<uint32_t, 8, 8, 11, 21, 10
     // The invariant of a held lock: a queue that nobody is awake for has the slow value.
     // One left over does no harm.
     static constexpr Word left(Word word) noexcept {
-        const bool needs = release == Release::ByCompare && !is_free(word) && must_wake(word);
+        const bool needs = calls && !is_free(word) && must_wake(word);
         return needs ? word | slow : word;
     }
 };

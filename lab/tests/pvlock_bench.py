@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 """The PV lock's measurements in dom0: ours, the kernel's with PV spinlocks, the kernel's
-without (nopvspin), and test-and-set, in turn on one host. Guest g1 runs an ordinary
+without (nopvspin), and test-and-set, in turn on one host; and the kernel's own locks with
+their slow paths taken over and not (pvlock/kernel-...). Guest g1 runs an ordinary
 kernel, g2 the same with nopvspin, as many vCPUs as the most threads. One thread a
 vCPU over two processors: 2 threads are 1:1, 16 are 8:1. In a lab without guests the
 vCPUs are dom0's, and nopvspin is left out. Prints one JSON line a figure:
@@ -14,7 +15,7 @@ import json
 import sys
 
 from labtest import Failed, guests, run
-from pvlock import STATS, figures, guest, load, stats
+from pvlock import KNOBS, STATS, figures, guest, load, stats
 
 ROUNDS, SECONDS, PREFIX = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 THREADS = [int(text) for text in sys.argv[4:]] or [2, 4, 8, 16]
@@ -131,6 +132,33 @@ def contended(turn):
                     emit("xpv", name, "1/s", rates["xpv"], turn)
 
 
+def taken_over(turn):
+    """The kernel's own locks, their slow paths taken over (xpv) and not (linux), in turn."""
+    kinds = {section: f"lock=kernel {options}" for section, options in SECTIONS.items()}
+    kinds["rwlock"] = f"lock=rwlock {SECTIONS['short']}"
+    nopvspin = [name for stack, name, _ in STACKS if stack == "nopvspin"]
+    for section, options in kinds.items():
+        for threads in THREADS:
+            case = f"pvlock/kernel-{section}-{threads}"
+            if not (case + "/").startswith(PREFIX) and not PREFIX.startswith(case + "/"):
+                continue
+            for name in [STACKS[0][1]] + nopvspin:
+                slow = name in nopvspin
+                if slow and (turn > 1 or threads > 8):
+                    continue
+                for stack, on in (("linux", 0), ("xpv", 1)):
+                    guest(name, f"echo {on} > {KNOBS}/kernel")
+                    found = figures(name, f"{options} threads={threads}", SECONDS)
+                    guest(name, f"echo 0 > {KNOBS}/kernel")
+                    if found["exact"] != 1:
+                        sys.exit(f"pvlock_bench: {case}, {stack}: a counter is wrong: {found}")
+                    emit(stack, case + ("/nopvspin" if slow else ""), "1/s",
+                         found["count"] * 1e9 / found["ns"], turn)
+                    if not slow:
+                        emit(stack, case + "/fairness", "fewest/most",
+                             found["fewest"] / max(1, found["most"]), turn)
+
+
 def main():
     for name in dict.fromkeys(name for _, name, _ in STACKS):
         if name == "g2":
@@ -140,6 +168,7 @@ def main():
         if "pvlock/uncontended".startswith(PREFIX):
             pairs(turn)
         contended(turn)
+        taken_over(turn)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,38 @@ template <class Hv> void one_tries(typename Hv::World& w, int rounds) {
     };
 }
 
+// Readers and writers of the kernel's rwlock; counter 0 readers, counter 1 writers in it.
+// An interrupt on CPU 0 reads, in the middle of a read as well.
+template <class Hv> void readers_and_writers(typename Hv::World& w) {
+    const auto read = [&w](bool interrupt) {
+        Hv::read_lock(interrupt);
+        ++w.counter(0);
+        w.step();
+        if (w.counter(1) != 0)
+            w.fail("a reader meets a writer");
+        --w.counter(0);
+        Hv::read_unlock();
+    };
+    const auto write = [&w] {
+        Hv::write_lock();
+        if (w.counter(0) != 0 || w.counter(1)++ != 0)
+            w.fail("a writer is not alone");
+        w.step();
+        --w.counter(1);
+        Hv::write_unlock();
+    };
+    w.machine(0).program = [read] { read(false); };
+    w.machine(0).handler = [read] { read(true); };
+    w.allow_interrupts(0, 1);
+    w.machine(1).program = write;
+    w.machine(2).program = [&w, read, write] {
+        w.irq(false);
+        write();
+        w.forget(1);
+        read(false);
+    };
+}
+
 // ---- the list -------------------------------------------------------------
 
 struct Scenario {
@@ -129,7 +161,7 @@ struct Scenario {
     int bound; // of preemptions
     Knobs knobs;
     int rounds;
-    enum Kind { Turns, Frees, TwoLocks, LateCall, Interrupted, OneTries } kind;
+    enum Kind { Turns, Frees, TwoLocks, LateCall, Interrupted, OneTries, Rwlock } kind;
 };
 
 template <class Faults, class Layout = pvlock::OwnWord>
@@ -155,9 +187,13 @@ Verdict play(const Scenario& s, const Limits& limits) {
     case Scenario::OneTries:
         one_tries<Hv>(world, s.rounds);
         break;
+    case Scenario::Rwlock:
+        readers_and_writers<Hv>(world);
+        break;
     }
     // Who never sleeps has more to try; one preemption fewer keeps it to seconds.
-    const bool many = std::is_same_v<Layout, pvlock::NativeWord> && s.cpus > 2 && s.rounds > 1;
+    const bool many = std::is_same_v<Layout, pvlock::NativeWord> && s.cpus > 2 &&
+                      (s.rounds > 1 || s.kind == Scenario::Rwlock);
     return search(world, many ? s.bound - 1 : s.bound, limits);
 }
 
@@ -187,10 +223,14 @@ const Scenario scenarios[] = {
     {"interrupted-waiter", 3, 3, knobs(0, 0, 1), 1, Scenario::Interrupted},
     {"interrupted-spinner", 3, 3, knobs(1, 0, 1), 1, Scenario::Interrupted},
     {"one-only-tries", 3, 3, knobs(0, 0, 1), 2, Scenario::OneTries},
+    {"rwlock", 3, 3, knobs(0, 0, 1), 1, Scenario::Rwlock},
 };
 
 // Who only tries for a lock of ours passes a queue until the head reserves it, turn or not.
+// Where nobody sleeps, no call of a sleeper comes late.
 template <class Layout> bool fits(const Scenario& s) {
+    if (std::is_same_v<Layout, pvlock::NativeWord>)
+        return s.kind != Scenario::LateCall;
     return s.kind != Scenario::OneTries || !std::is_same_v<Layout, pvlock::OwnWord>;
 }
 
@@ -227,6 +267,7 @@ const Fault faults[] = {
     {"caught-kernel-sleeps-unseen", all_with<SleepAlways, pvlock::NativeWord>},
     {"caught-kernel-release-whole", all_with<ReleaseWhole, pvlock::NativeWord>},
     {"caught-kernel-leave-blindly", all_with<LeaveBlindly, pvlock::PvWord>},
+    {"caught-kernel-reader-queues", all_with<QueueInInterrupt, pvlock::NativeWord>},
     {"caught-kernel-no-repend", all_with<NoRepend, pvlock::PvWord>},
 };
 
@@ -237,8 +278,8 @@ int run(int argc, char** argv) {
             cases.holds(s.name, [&s](const Limits& limits) { return play<Sound>(s, limits); });
         cases.holds(kernels(s, "-kernel-pv"),
                     [&s](const Limits& limits) { return play<Sound, pvlock::PvWord>(s, limits); });
-        // Where nobody sleeps, no call of a sleeper comes late, and none ends for no reason.
-        if (s.kind == Scenario::LateCall || s.knobs.spurious != 0)
+        // Nor does a sleep end for no reason.
+        if (!fits<pvlock::NativeWord>(s) || s.knobs.spurious != 0)
             continue;
         cases.holds(kernels(s, "-kernel-native"), [&s](const Limits& limits) {
             return play<Sound, pvlock::NativeWord>(s, limits);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pvlock/host/world.hpp"
+#include "pvlock/rw.hpp"
 
 namespace xpv::host {
 
@@ -17,6 +18,7 @@ struct Sound : pvlock::NoFaults {
     static constexpr bool no_kick = false;
     static constexpr bool sleep_always = false;
     static constexpr bool release_whole = false;
+    static constexpr bool queue_in_interrupt = false;
 };
 // Looks at the lock first, and clears the event only before it sleeps.
 struct CheckBeforeClear : Sound {
@@ -68,6 +70,10 @@ struct SleepAlways : Sound {
 struct ReleaseWhole : Sound {
     static constexpr bool release_whole = true;
 };
+// A reader in an interrupt lets a writer go first that waits for whom it interrupted.
+struct QueueInInterrupt : Sound {
+    static constexpr bool queue_in_interrupt = true;
+};
 
 // The kernel's word: faults of the layout itself.
 // A waiter that leaves does not make the lock slow.
@@ -87,6 +93,8 @@ template <class Faults, class Words> struct Policy : Faults {
     static World& world() { return *World::now; }
 
     static xpv_pvlock_cpu& cpu(uint32_t i) { return world().percpu(i); }
+    static xpv_pvlock_cpu& waits(uint32_t i) { return world().percpu(i); }
+    static void took(const Word&, uint32_t) {}
     static const xpv_pvlock_knobs& knobs() { return world().knobs(); }
     static void set_level(xpv_pvlock_cpu& self, uint32_t level) { self.level = level; }
 
@@ -230,7 +238,34 @@ template <class Faults, class Words> struct Policy : Faults {
         }
     }
 
+    // The kernel's rwlock: its fast paths, and waiters that queue in lock 1.
+    static void read_lock(bool interrupt) {
+        uint32_t& counts = world().rw_counts();
+        if ((add(counts, XPV_PVLOCK_RW_READER) & rw_writers) != 0)
+            pvlock::read_slow<Policy>(counts, nullptr, interrupt && !Faults::queue_in_interrupt,
+                                      static_cast<uint32_t>(world().current()));
+    }
+    static void read_unlock() { add(world().rw_counts(), 0u - XPV_PVLOCK_RW_READER); }
+    static void write_lock() {
+        uint32_t free = 0;
+        if (!cas(world().rw_counts(), free, uint32_t{XPV_PVLOCK_RW_LOCKED}))
+            pvlock::write_slow<Policy>(world().rw_counts(), nullptr,
+                                       static_cast<uint32_t>(world().current()));
+    }
+    static void write_unlock() { world().write_byte(world().rw_counts(), 0); }
+    static void queue_lock(void*) { lock(1); }
+    static void queue_unlock(void*) { unlock(1); }
+    static uint32_t add(uint32_t& address, uint32_t value) {
+        world().step();
+        world().drain();
+        const uint32_t sum = world().read(address) + value;
+        world().write_now(address, sum);
+        world().seen(sum);
+        return sum;
+    }
+
 private:
+    static constexpr uint32_t rw_writers = XPV_PVLOCK_RW_LOCKED | XPV_PVLOCK_RW_WAITING;
     static bool is_lock(const void* address) {
         return address == &world().lock(0) || address == &world().lock(1);
     }

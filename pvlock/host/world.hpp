@@ -74,6 +74,7 @@ public:
         memset(counters_.data(), 0, sizeof(counters_));
         for (auto& queue : order_)
             queue.clear();
+        rw_counts_ = 0;
         broken_.clear();
         changes_ = 1;
         spurious_ = knobs_.spurious;
@@ -145,7 +146,7 @@ public:
             if (!machines_[i].done || !machines_[i].stores.empty())
                 return false;
         for (const Word& lock : locks_)
-            if (lock != 0)
+            if (lock != 0 || rw_counts_ != 0)
                 fail("a lock that nobody wants is not as it was");
         return true;
     }
@@ -199,12 +200,13 @@ public:
             h = mix(h, static_cast<uint64_t>(inside_[i]) | uint64_t{freed_[i]} << 8 |
                            static_cast<uint64_t>(counters_[i]) << 16);
         }
-        return mix(h, static_cast<uint64_t>(spurious_));
+        return mix(h, static_cast<uint64_t>(spurious_) << 32 | rw_counts_);
     }
 
     // ---- for programs ----
     Word& lock(int i) { return locks_[i]; }
     int& counter(int i) { return counters_[i]; }
+    uint32_t& rw_counts() { return rw_counts_; }
     // In the critical section: alone, and for at least one step.
     void critical(int i) {
         if (++inside_[i] != 1)
@@ -382,6 +384,7 @@ private:
     std::array<int, locks_max> inside_;
     std::array<bool, locks_max> freed_;
     std::array<int, locks_max> counters_;
+    uint32_t rw_counts_ = 0; // of an rwlock
     std::string broken_;
     uint64_t changes_ = 1;
     int spurious_ = 0;

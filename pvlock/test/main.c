@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Torture and measure a lock: ours, the kernel's spinlock_t, a test-and-set.
+ * Torture and measure a lock: ours, the kernel's spinlock_t and rwlock_t, a test-and-set.
  *
  *	echo "lock=xpv threads=8 ms=2000 hold=20 pause=20" > /sys/kernel/debug/xpv-pvlock-test/run
  *	cat /sys/kernel/debug/xpv-pvlock-test/run
@@ -30,8 +30,9 @@
 
 enum kind { KIND_XPV,
 	    KIND_KERNEL,
+	    KIND_RWLOCK,
 	    KIND_TAS };
-static const char *const kinds[] = { "xpv", "kernel", "tas" };
+static const char *const kinds[] = { "xpv", "kernel", "rwlock", "tas" };
 
 enum {
 	OPTION_THREADS,
@@ -72,8 +73,10 @@ static enum kind kind;
 static struct {
 	struct xpv_spinlock xpv ____cacheline_aligned;
 	spinlock_t kernel ____cacheline_aligned;
+	rwlock_t rwlock ____cacheline_aligned;
 	u32 tas ____cacheline_aligned;
 	struct xpv_spinlock irq_xpv ____cacheline_aligned;
+	raw_spinlock_t irq_kernel ____cacheline_aligned;
 	u64 count ____cacheline_aligned;
 	int inside;
 	u64 irq_count;
@@ -114,6 +117,12 @@ static __always_inline void take(unsigned long *flags, bool irqs)
 		else
 			spin_lock(&shared.kernel);
 		break;
+	case KIND_RWLOCK:
+		if (irqs)
+			write_lock_irqsave(&shared.rwlock, *flags);
+		else
+			write_lock(&shared.rwlock);
+		break;
 	case KIND_TAS:
 		if (irqs)
 			local_irq_save(*flags);
@@ -138,6 +147,12 @@ static __always_inline void release(unsigned long flags, bool irqs)
 			spin_unlock_irqrestore(&shared.kernel, flags);
 		else
 			spin_unlock(&shared.kernel);
+		break;
+	case KIND_RWLOCK:
+		if (irqs)
+			write_unlock_irqrestore(&shared.rwlock, flags);
+		else
+			write_unlock(&shared.rwlock);
 		break;
 	case KIND_TAS:
 		/* What was done under the lock comes before its end. */
@@ -200,11 +215,17 @@ static void irq_section(u64 *count)
 {
 	unsigned long flags;
 
-	xpv_spin_lock_irqsave(&shared.irq_xpv, flags);
+	if (kind == KIND_XPV)
+		xpv_spin_lock_irqsave(&shared.irq_xpv, flags);
+	else
+		raw_spin_lock_irqsave(&shared.irq_kernel, flags);
 	shared.irq_count++;
 	turns(option[OPTION_HOLD]);
 	(*count)++;
-	xpv_spin_unlock_irqrestore(&shared.irq_xpv, flags);
+	if (kind == KIND_XPV)
+		xpv_spin_unlock_irqrestore(&shared.irq_xpv, flags);
+	else
+		raw_spin_unlock_irqrestore(&shared.irq_kernel, flags);
 }
 
 static enum hrtimer_restart timer_fired(struct hrtimer *timer)
@@ -228,6 +249,19 @@ static void nmi_section(unsigned int cpu)
 	xpv_spin_unlock(&shared.xpv);
 }
 
+/* Readers do not meet a writer. */
+static void read_section(struct worker *worker)
+{
+	read_lock(&shared.rwlock);
+	if (shared.inside)
+		worker->faults++;
+	turns(option[OPTION_HOLD]);
+	if (shared.inside)
+		worker->faults++;
+	read_unlock(&shared.rwlock);
+	turns(option[OPTION_PAUSE]);
+}
+
 static int work(void *data)
 {
 	struct worker *worker = data;
@@ -242,6 +276,9 @@ static int work(void *data)
 		bool irqs = option[OPTION_IRQS] && (round & 1);
 		unsigned long flags = 0;
 
+		/* Mixed with writers, whose locks alone are counted. */
+		if (kind == KIND_RWLOCK && (round & 1))
+			read_section(worker);
 		take(&flags, irqs);
 		if (shared.inside)
 			worker->faults++;
@@ -312,6 +349,9 @@ static __always_inline u64 ticks(u32 count, int what)
 		if (what == KIND_XPV) {
 			xpv_spin_lock(&shared.xpv);
 			xpv_spin_unlock(&shared.xpv);
+		} else if (what == KIND_RWLOCK) {
+			write_lock(&shared.rwlock);
+			write_unlock(&shared.rwlock);
 		} else if (what == KIND_KERNEL) {
 			spin_lock(&shared.kernel);
 			spin_unlock(&shared.kernel);
@@ -342,6 +382,8 @@ static int pairs(void)
 		empty = min(empty, ticks(count, -1));
 		if (kind == KIND_XPV)
 			full = min(full, ticks(count, KIND_XPV));
+		else if (kind == KIND_RWLOCK)
+			full = min(full, ticks(count, KIND_RWLOCK));
 		else
 			full = min(full, ticks(count, KIND_KERNEL));
 		local_irq_restore(flags);
@@ -530,6 +572,8 @@ static int __init test_init(void)
 	xpv_spin_lock_init(&shared.xpv);
 	xpv_spin_lock_init(&shared.irq_xpv);
 	spin_lock_init(&shared.kernel);
+	rwlock_init(&shared.rwlock);
+	raw_spin_lock_init(&shared.irq_kernel);
 	folder = debugfs_create_dir("xpv-pvlock-test", NULL);
 	debugfs_create_file("run", 0600, folder, NULL, &run_ops);
 	return 0;
