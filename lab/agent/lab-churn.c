@@ -178,10 +178,15 @@ static void bind_once(const char *bus, const char *driver)
 
 static void reload_once(const char *file, const char *name, const char *parameters)
 {
+	double end = now() + 60;
 	int image;
 
-	if (syscall(SYS_delete_module, name, O_NONBLOCK))
-		die("module %s out", name);
+	/* A reader may have one of its files open at the moment. */
+	while (syscall(SYS_delete_module, name, O_NONBLOCK)) {
+		if ((errno != EAGAIN && errno != EBUSY) || now() > end)
+			die("module %s out", name);
+		usleep(1000);
+	}
 	rest();
 	image = open(file, O_RDONLY);
 	if (image < 0 || syscall(SYS_finit_module, image, parameters, 0))

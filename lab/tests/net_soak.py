@@ -72,7 +72,9 @@ def front_reload(name, count):
 
 
 def back_reload(name, count):
-    in_dom0(count, "{ rmmod xpv-netback && [ -z \"$(ls -d /sys/class/net/vif* 2>/dev/null)\" ] && "
+    # One of its files may be open at the moment, by a reader.
+    in_dom0(count, "{ until rmmod xpv-netback 2> /dev/null; do sleep 0.05; done; "
+                   "[ -z \"$(ls -d /sys/class/net/vif* 2> /dev/null)\" ] && "
                    "modprobe xpv-netback && xpv-vif-reconnect; }")
     for other in guests():
         online(other)
