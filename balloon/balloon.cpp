@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // One turn of the balloon's thread: look, decide, move one batch, say when to come back.
 #include "balloon/balloon.hpp"
+#include "core/xenstore.hpp"
 
 using namespace xpv;
 using namespace xpv::balloon;
@@ -9,19 +10,6 @@ namespace {
 
 constexpr Limits limits_of(const xpv_balloon_settings& settings) noexcept {
     return {settings.floor_pages, settings.wish_pages, settings.slew_percent, settings.tick_ms};
-}
-
-// "n": decimal, as xenstore wants it.
-void print(uint64_t value, char (&text)[24]) noexcept {
-    char digits[24];
-    uint32_t count = 0;
-    do {
-        digits[count++] = static_cast<char>('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    for (uint32_t i = 0; i < count; ++i)
-        text[i] = digits[count - 1 - i];
-    text[count] = '\0';
 }
 
 } // namespace
@@ -148,8 +136,8 @@ void xpv_balloon::publish(uint64_t now) noexcept {
     const Pages have = held();
     if (have == published_ || now < next_publish_)
         return;
-    char text[24];
-    print(have * 4, text);
+    char text[21];
+    format_number(have * 4, text);
     if (published_ == ~Pages{0})
         (void)xpv_balloon_os_write(os_, "data/xpv-balloon/features", "1");
     (void)xpv_balloon_os_write(os_, "data/xpv-balloon/held", text);

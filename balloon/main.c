@@ -18,7 +18,12 @@
 /* For `echo 0 > balloon`, seconds; a host that is full gives nothing back. */
 #define RELEASE_S 60
 
-struct xpv_balloon_os balloon_os;
+/* Parameters are set before the module's init, and after its exit. */
+struct xpv_balloon_os balloon_os = {
+	.lock = __MUTEX_INITIALIZER(balloon_os.lock),
+	.wake = __WAIT_QUEUE_HEAD_INITIALIZER(balloon_os.wake),
+	.turned = __WAIT_QUEUE_HEAD_INITIALIZER(balloon_os.turned),
+};
 
 static const char *const modes[] = {
 	[XPV_BALLOON_TAKE_OVER] = "take-over",
@@ -93,14 +98,11 @@ static int mode_set(const char *text, const struct kernel_param *kernel)
 		       modes[found], balloon_stock_present() ? "with" : "without");
 		return -EINVAL;
 	}
-	if (!os->core) {
-		mode = found;
-		return 0;
-	}
 	mutex_lock(&os->lock);
 	settings = os->settings;
 	settings.mode = found;
-	err = xpv_balloon_set(os->core, &settings);
+	if (os->core)
+		err = xpv_balloon_set(os->core, &settings);
 	if (!err) {
 		os->settings = settings;
 		WRITE_ONCE(mode, found);
@@ -139,8 +141,6 @@ static int balloon_set(const char *text, const struct kernel_param *kernel)
 		return -EINVAL;
 	}
 	WRITE_ONCE(released, !serve);
-	if (!os->core)
-		return 0;
 	balloon_poke(os, XPV_BALLOON_SETTINGS);
 	if (serve)
 		return 0;
@@ -239,7 +239,7 @@ static int oom_notify(struct notifier_block *notifier, unsigned long unused,
 static int may_run(void)
 {
 	if (!xen_domain()) {
-		pr_err("this is no Xen guest\n");
+		pr_err("this machine does not run on Xen\n");
 		return -ENODEV;
 	}
 	if (xen_initial_domain() && !dom0) {
@@ -247,6 +247,15 @@ static int may_run(void)
 		return -EPERM;
 	}
 	return 0;
+}
+
+/* Who sets a parameter meanwhile finds it whole or gone. */
+static void core_end(struct xpv_balloon_os *os)
+{
+	mutex_lock(&os->lock);
+	xpv_balloon_destroy(os->core);
+	os->core = NULL;
+	mutex_unlock(&os->lock);
 }
 
 static int __init balloon_init(void)
@@ -258,9 +267,6 @@ static int __init balloon_init(void)
 		return err;
 	if (!balloon_stock_present())
 		mode = XPV_BALLOON_TARGET;
-	mutex_init(&os->lock);
-	init_waitqueue_head(&os->wake);
-	init_waitqueue_head(&os->turned);
 	balloon_stock_init(os);
 	balloon_settings_read(&os->settings);
 	os->core = xpv_balloon_create(os, &os->settings);
@@ -289,8 +295,7 @@ stop:
 sysfs:
 	balloon_sysfs_exit(os);
 destroy:
-	xpv_balloon_destroy(os->core);
-	os->core = NULL;
+	core_end(os);
 	return err;
 }
 module_init(balloon_init);
@@ -304,7 +309,7 @@ static void __exit balloon_exit(void)
 	unregister_oom_notifier(&os->oom);
 	kthread_stop(os->thread);
 	balloon_sysfs_exit(os);
-	xpv_balloon_destroy(os->core);
+	core_end(os);
 }
 module_exit(balloon_exit);
 

@@ -7,22 +7,12 @@
 #include <linux/slab.h>
 
 #include "balloon/balloon.h"
+#include "shim/shim.h"
 
 int xpv_balloon_os_read(struct xpv_balloon_os *os, const char *key,
 			char *buffer, uint32_t size)
 {
-	unsigned int length;
-	char *text = xenbus_read(XBT_NIL, key, "", &length);
-
-	if (IS_ERR(text))
-		return PTR_ERR(text);
-	if (length >= size || strlen(text) != length) {
-		kfree(text);
-		return -E2BIG;
-	}
-	memcpy(buffer, text, length + 1);
-	kfree(text);
-	return length;
+	return xpv_xs_copy(XBT_NIL, key, "", buffer, size);
 }
 
 int xpv_balloon_os_write(struct xpv_balloon_os *os, const char *key,

@@ -13,19 +13,6 @@ void make_printable(char* text) noexcept {
             *text = '?';
 }
 
-uint32_t format(uint32_t number, char (&digits)[11]) noexcept {
-    char reversed[10];
-    uint32_t count = 0;
-    do {
-        reversed[count++] = static_cast<char>('0' + number % 10);
-        number /= 10;
-    } while (number != 0);
-    for (uint32_t i = 0; i < count; ++i)
-        digits[i] = reversed[count - 1 - i];
-    digits[count] = '\0';
-    return count;
-}
-
 } // namespace
 
 void Key::append(const char* text) noexcept {
@@ -35,9 +22,21 @@ void Key::append(const char* text) noexcept {
 }
 
 void Key::append(uint32_t number) noexcept {
-    char digits[11];
-    format(number, digits);
+    char digits[21];
+    format_number(number, digits);
     append(digits);
+}
+
+void format_number(uint64_t number, char (&digits)[21]) noexcept {
+    char reversed[20];
+    uint32_t count = 0;
+    do {
+        reversed[count++] = static_cast<char>('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    for (uint32_t i = 0; i < count; ++i)
+        digits[i] = reversed[count - 1 - i];
+    digits[count] = '\0';
 }
 
 Result<uint64_t> parse_number64(const char* text) noexcept {
@@ -129,8 +128,8 @@ bool Xenstore::flag(xpv_xs_dir dir, const Key& key, bool absent) const noexcept 
 }
 
 Result<void> Xenstore::write(const Key& key, uint32_t number) const noexcept {
-    char digits[11];
-    format(number, digits);
+    char digits[21];
+    format_number(number, digits);
     return write(key, digits);
 }
 

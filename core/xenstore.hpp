@@ -35,6 +35,8 @@ private:
     uint32_t length_ = 0;
 };
 
+// Decimal, as xenstore wants it.
+void format_number(uint64_t number, char (&digits)[21]) noexcept;
 // Decimal digits only, no sign, no space, no overflow; nothing after them.
 Result<uint32_t> parse_number(const char* text) noexcept;
 Result<uint64_t> parse_number64(const char* text) noexcept;

@@ -27,6 +27,12 @@ struct xpv_xenbus {
 /* When create() makes the device's data. */
 void xpv_xenbus_init(struct xpv_xenbus *bus, struct xenbus_device *dev);
 
+/* A node's text: its length, or -errno; -E2BIG if buffer is too small or a NUL is in it.
+ * May sleep.
+ */
+int xpv_xs_copy(struct xenbus_transaction transaction, const char *folder,
+		const char *key, char *buffer, uint32_t size);
+
 static inline struct page *xpv_to_page(struct xpv_page *page)
 {
 	return (struct page *)page;

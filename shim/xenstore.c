@@ -6,15 +6,12 @@
 
 #include "shim/shim.h"
 
-int xpv_xs_read(struct xpv_xenbus *bus, enum xpv_xs_dir dir, const char *key,
-		char *buffer, uint32_t size)
+int xpv_xs_copy(struct xenbus_transaction transaction, const char *folder,
+		const char *key, char *buffer, uint32_t size)
 {
-	const char *folder = dir == XPV_XS_PEER ? bus->dev->otherend :
-						  bus->dev->nodename;
 	unsigned int length;
-	char *text;
+	char *text = xenbus_read(transaction, folder, key, &length);
 
-	text = xenbus_read(bus->transaction, folder, key, &length);
 	if (IS_ERR(text))
 		return PTR_ERR(text);
 	if (length >= size || strlen(text) != length) {
@@ -24,6 +21,14 @@ int xpv_xs_read(struct xpv_xenbus *bus, enum xpv_xs_dir dir, const char *key,
 	memcpy(buffer, text, length + 1);
 	kfree(text);
 	return length;
+}
+
+int xpv_xs_read(struct xpv_xenbus *bus, enum xpv_xs_dir dir, const char *key,
+		char *buffer, uint32_t size)
+{
+	return xpv_xs_copy(bus->transaction,
+			   dir == XPV_XS_PEER ? bus->dev->otherend : bus->dev->nodename, key,
+			   buffer, size);
 }
 
 int xpv_xs_begin(struct xpv_xenbus *bus)
