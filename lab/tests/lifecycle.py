@@ -1,9 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 """Drivers and guests come and go under running traffic; afterwards everything is
-counted against what was there before. Needs two guests with our drivers."""
+counted against what was there before. Needs two guests with our drivers.
+
+usage: lifecycle.py [TURNS]      of each thing, by default 2; ten times as many attachments,
+                                 with 1 three
+"""
 
 import os
+import sys
 import time
 
 from labtest import (Report, address, census, check, domid, event_channels, finish, guest,
@@ -49,11 +54,11 @@ def configured(name):
     guest(name, "lab-ifup eth0")
 
 
-def front_reload(name):
-    """rmmod and insmod of netfront, three times, under traffic."""
+def front_reload(name, turns):
+    """rmmod and insmod of netfront under traffic."""
     before = census()
     mapped = event_channels(domid(name))
-    for _ in range(3):
+    for _ in range(turns):
         with Traffic(name):
             guest(name, "rmmod xpv-netfront")
         guest(name, f"insmod {MODULES}/xpv-netfront.ko")
@@ -64,10 +69,10 @@ def front_reload(name):
     check(event_channels(domid(name)) == mapped, "the guest's event channels changed")
 
 
-def back_reload(names):
+def back_reload(names, turns):
     """rmmod and insmod of netback under traffic; the frontends reconnect by themselves."""
     before = census()
-    for _ in range(2):
+    for _ in range(turns):
         with Traffic(names[0]):
             run("rmmod xpv-netback")
             gone = census()
@@ -80,11 +85,11 @@ def back_reload(names):
     same(before, census())
 
 
-def attach_detach(name):
-    """xl network-attach and network-detach, twenty times."""
+def attach_detach(name, turns):
+    """xl network-attach and network-detach, again and again."""
     before = census()
     mapped = event_channels(domid(name))
-    for turn in range(20):
+    for turn in range(turns):
         run(f"xl network-attach {name} mac=00:16:3e:77:77:01 bridge=xenbr0")
         wait_for(f"attach {turn}: the second device connects", lambda: "state 4" in " ".join(
             f"state {line.split()[4]}" for line in run(f"xl network-list {name}").splitlines()[1:]
@@ -103,10 +108,10 @@ def attach_detach(name):
     check(event_channels(domid(name)) == mapped, "the guest's event channels changed")
 
 
-def destroy(name):
+def destroy(name, turns):
     """xl destroy in full traffic, then the same guest again."""
     without = None
-    for turn in range(2):
+    for turn in range(turns):
         device = vif(name)
         with Traffic(name):
             run(f"xl destroy {name}")
@@ -149,15 +154,19 @@ def all_gone(names):
 
 def main():
     report = Report()
-    names = guests()
-    first, second = names[0], names[1]
+    turns = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    names = guests()[:2]
+    first, second = names
+    for name in guests()[2:]:  # whose frontend may be one that no reload brings back
+        run(f"xl destroy {name}")
     for name in names:
         report.test(f"{name}: is on line", online, name)
     report.test("two guests through the bridge", guest_to_guest, first, second)
-    report.test("rmmod and insmod of netfront under traffic", front_reload, first)
-    report.test("rmmod and insmod of netback under traffic", back_reload, names)
-    report.test("network-attach and -detach, twenty times", attach_detach, first)
-    report.test("xl destroy under traffic", destroy, second)
+    report.test("rmmod and insmod of netfront under traffic", front_reload, first, turns)
+    report.test("rmmod and insmod of netback under traffic", back_reload, names, turns)
+    report.test("network-attach and -detach, again and again", attach_detach, first,
+                10 * turns if turns > 1 else 3)
+    report.test("xl destroy under traffic", destroy, second, turns)
     report.test("nothing is left when all guests are gone", all_gone, names)
     report.finish()
 

@@ -5,7 +5,8 @@ overcommit, with interrupts that take locks, through vCPU hotplug and save/resto
 sleep ends by its safety timeout. In guest g1 of 8 vCPUs or more; in a lab without
 guests, in dom0, which is a PV guest as well.
 
-usage: pvlock.py [SECONDS]      of each torture run, default 5
+usage: pvlock.py [SECONDS [TEST...]]      SECONDS of each torture run, default 5; TEST: a name
+                                         from TESTS, by default all
 """
 
 import sys
@@ -224,33 +225,50 @@ def one_vcpu(name):
     check(stats(name)["polls"] == 0, str(stats(name)))
 
 
+def threads(count):
+    return lambda name: torture(name, f"threads={count} hold=20 pause=20")
+
+
+TESTS = {
+    "load": ("the modules load", load),
+    "log": ("the log says what was negotiated", says_mode),
+    "knobs": ("knobs out of range are refused", refuses_knobs),
+    "busy": ("rmmod is refused while a module uses the lock", busy_reference),
+    "2": ("2 threads, short sections", threads(2)),
+    "3": ("3 threads, short sections", threads(3)),
+    "4": ("4 threads, short sections", threads(4)),
+    "8": ("8 threads, short sections", threads(8)),
+    "16": ("16 threads, short sections", threads(16)),
+    "long": ("8 threads, long sections", lambda name: torture(
+        name, "threads=8 hold=20000 pause=2000")),
+    "irqs": ("8 threads, interrupts off every other time", lambda name: torture(
+        name, "threads=8 irqs=1")),
+    "timers": ("8 threads, timers that take locks in interrupts", lambda name: torture(
+        name, "threads=8 timer=1 irqs=1", False)),
+    "free": ("8 threads, locks freed by their last user", lambda name: torture(
+        name, "threads=8 free=1", False)),
+    "nmis": ("NMIs that take locks", nmis),
+    "misuse": ("unlocks by who does not hold the lock", bad_unlock),
+    "hotplug": ("vCPU hotplug under contention", hotplug),
+    "reload": ("the modules go and come", reloads),
+}
+# Of a guest that can be saved, and made anew.
+GUEST = {
+    "save": ("three save/restores", save_restore),
+    "channels": ("too few event channels", no_channels),
+    "one": ("one vCPU", one_vcpu),
+}
+
+
 def main():
     global SECONDS
     if len(sys.argv) > 1:
         SECONDS = float(sys.argv[1])
     report = Report()
     name = (guests() or ["dom0"])[0]
-    report.test("the modules load", load, name)
-    report.test("the log says what was negotiated", says_mode, name)
-    report.test("knobs out of range are refused", refuses_knobs, name)
-    report.test("rmmod is refused while a module uses the lock", busy_reference, name)
-    for threads in (2, 3, 4, 8, 16):
-        report.test(f"{threads} threads, short sections", torture, name,
-                    f"threads={threads} hold=20 pause=20")
-    report.test("8 threads, long sections", torture, name, "threads=8 hold=20000 pause=2000")
-    report.test("8 threads, interrupts off every other time", torture, name, "threads=8 irqs=1")
-    report.test("8 threads, timers that take locks in interrupts", torture, name,
-                "threads=8 timer=1 irqs=1", False)
-    report.test("8 threads, locks freed by their last user", torture, name, "threads=8 free=1",
-                False)
-    report.test("NMIs that take locks", nmis, name)
-    report.test("unlocks by who does not hold the lock", bad_unlock, name)
-    report.test("vCPU hotplug under contention", hotplug, name)
-    report.test("the modules go and come", reloads, name)
-    if name != "dom0":
-        report.test("three save/restores", save_restore, name)
-        report.test("too few event channels", no_channels, name)
-        report.test("one vCPU", one_vcpu, name)
+    known = TESTS if name == "dom0" else {**TESTS, **GUEST}
+    for test in sys.argv[2:] or known:
+        report.test(known[test][0], known[test][1], name)
     report.finish()
 
 
