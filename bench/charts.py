@@ -4,7 +4,7 @@
 import math
 import re
 
-NOT_IN_CHART = ("1/packet", "1/io", "1/contended")
+NOT_IN_CHART = ("1/packet", "1/io", "1/page", "1/contended")
 
 
 def median(values):

@@ -14,6 +14,7 @@ MASK = "0x203000"  # TRC_PV_ENTRY and TRC_PV_SUBCALL of xen/trace.h
 
 LOST_RECORDS, HYPERCALL, SUBCALL = 0x1f001, 0x20100d, 0x20200e
 GRANT_TABLE_OP, EVENT_CHANNEL_OP = 20, 32  # __HYPERVISOR_*
+MEMORY = (1, 3, 12, 26)  # mmu_update, update_va_mapping, memory_op, mmuext_op
 GNTTABOP = {0: "map", 1: "unmap", 5: "copy"}
 
 
@@ -44,7 +45,7 @@ class Trace:
         with open(path, "rb") as stream:
             words.frombytes(stream.read())
         os.unlink(path)
-        found = {"notifications": 0, "grant-calls": 0, "grant-ops": 0,
+        found = {"notifications": 0, "memory-calls": 0, "grant-calls": 0, "grant-ops": 0,
                  **{f"{name}-{what}": 0 for name in GNTTABOP.values() for what in ("calls", "ops")}}
         at, end = 0, len(words)
         while at < end:
@@ -56,6 +57,8 @@ class Trace:
                 number = words[data] & 0xfffff
                 if number == EVENT_CHANNEL_OP:
                     found["notifications"] += 1
+                elif number in MEMORY:
+                    found["memory-calls"] += 1
                 elif number == GRANT_TABLE_OP and words[data + 1] in GNTTABOP:
                     kind, count = GNTTABOP[words[data + 1]], words[data + 2]
                     for name in ("grant", kind):
