@@ -14,8 +14,6 @@ import time
 from labtest import (Report, address, census, check, domid, event_channels, finish, guest,
                      guest_start, guests, online, run, same, start, status, vif, wait_for)
 
-MODULES = "/lib/modules/xpv"
-
 
 class Traffic:
     """iperf3 both ways with one guest, for as long as the block runs; whether it
@@ -61,7 +59,7 @@ def front_reload(name, turns):
     for _ in range(turns):
         with Traffic(name):
             guest(name, "rmmod xpv-netfront")
-        guest(name, f"insmod {MODULES}/xpv-netfront.ko")
+        guest(name, f"modprobe xpv-netfront")
         wait_for("eth0 is back", lambda: "eth0" in guest(name, "ls /sys/class/net"))
         configured(name)
         online(name)
@@ -78,7 +76,7 @@ def back_reload(names, turns):
             gone = census()
             check(not any("vif" in dev for dev in gone["netdevs"]), "a vif outlived its driver")
             check(gone["interrupts"] == "0", f"{gone['interrupts']} interrupts are left")
-            run(f"insmod {MODULES}/xpv-netback.ko")
+            run(f"modprobe xpv-netback")
             run("xpv-vif-reconnect")
             for name in names:
                 online(name)  # with the address it had: its netdev was kept
@@ -149,7 +147,7 @@ def all_gone(names):
     check(not left["xenstore nodes"], f"xenstore: {left['xenstore nodes']}")
     check(left["interrupts"] == "0", f"interrupts: {left['interrupts']}")
     run("rmmod xpv-netback")
-    run(f"insmod {MODULES}/xpv-netback.ko")
+    run(f"modprobe xpv-netback")
 
 
 def main():
