@@ -15,7 +15,7 @@ import hypercalls
 from labtest import check, domid, guest, guests, run, wait_for
 
 ROUNDS, PREFIX = int(sys.argv[1]), sys.argv[3]
-MOVED = 256 * 1024  # KiB, each way
+MOVED = 512 * 1024  # KiB, each way
 KNOBS = "/sys/module/xpv_balloon/parameters"
 SLOW = 900  # seconds that the emulated machine has for anything
 
