@@ -42,7 +42,7 @@ void xpv_blkfront_commit(xpv_blkfront* device, uint32_t queue) { device->commit(
 
 bool xpv_blkfront_look(xpv_blkfront* device, uint32_t ring) { return device->look(ring); }
 
-bool xpv_blkfront_look_for(xpv_blkfront* device, uint32_t queue) { return device->look_for(queue); }
+bool xpv_blkfront_poll(xpv_blkfront* device, uint32_t queue) { return device->poll(queue); }
 
 void xpv_blkfront_timeout(xpv_blkfront* device, xpv_blkfront_request* request) {
     device->timeout(*request);

@@ -45,6 +45,7 @@ struct xpv_blkfront_request {
 	uint8_t op;	/* enum xpv_blkfront_op */
 	uint8_t status; /* out: enum xpv_blkfront_status */
 	uint16_t queue; /* the hardware queue that it came by */
+	bool polled;	/* somebody calls xpv_blkfront_poll() until it is over */
 
 	uint32_t done;	   /* sectors in ring requests that were put */
 	uint16_t first;	   /* grants of its data, a chain of pool entries */
@@ -114,6 +115,7 @@ struct xpv_blkfront_disk {
 /* Per ring, over all connections. */
 #define XPV_BLKFRONT_COUNTERS(X)                                                  \
 	X(requests)	/* of the block layer, answered */                        \
+	X(polled)	/* of them, without asking for an event */                \
 	X(slots)	/* ring requests */                                       \
 	X(indirect)	/* of them, indirect */                                   \
 	X(splits)	/* requests of more than one slot */                      \
@@ -175,7 +177,8 @@ void xpv_blkfront_submit(struct xpv_blkfront *device, uint32_t queue,
 void xpv_blkfront_commit(struct xpv_blkfront *device, uint32_t queue);
 /* Look for answers, though there was no event. Any context. */
 bool xpv_blkfront_look(struct xpv_blkfront *device, uint32_t ring);
-bool xpv_blkfront_look_for(struct xpv_blkfront *device, uint32_t queue);
+/* The same for the ring that a hardware queue's requests went to. */
+bool xpv_blkfront_poll(struct xpv_blkfront *device, uint32_t queue);
 /* A request has no answer for long. Any context; it may have come back when this
  * returns. */
 void xpv_blkfront_timeout(struct xpv_blkfront *device,

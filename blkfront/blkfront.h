@@ -31,7 +31,8 @@ struct xpv_blkfront_os {
 	struct dentry *debugfs;
 
 	struct blk_mq_tag_set tags;
-	struct gendisk *disk; /* once the backend has described it */
+	unsigned int poll_queues; /* the last ones of its hardware queues */
+	struct gendisk *disk;	  /* once the backend has described it */
 	atomic_t openers;
 	struct xpv_blkfront_disk now_is; /* bus.end.lock, as below */
 	bool stopped;

@@ -71,7 +71,7 @@ public:
     void submit(uint32_t queue, Request* first, bool more) noexcept;
     void commit(uint32_t queue) noexcept;
     bool look(uint32_t ring) noexcept;
-    bool look_for(uint32_t queue) noexcept;
+    bool poll(uint32_t queue) noexcept;
     void timeout(Request& request) noexcept;
     void tick() noexcept;
     void fail_all() noexcept;

@@ -139,11 +139,12 @@ const struct block_device_operations blkfront_fops = {
 	.free_disk = free_disk,
 };
 
-/* A queue for each processor, for ever: to change their number waits for requests. */
+/* A queue per processor, for ever: to change their number waits for requests. */
 static int make_tags(struct xpv_blkfront_os *os)
 {
 	os->tags.ops = &blkfront_mq_ops;
-	os->tags.nr_hw_queues = num_online_cpus();
+	os->tags.nr_hw_queues = num_online_cpus() + os->poll_queues;
+	os->tags.nr_maps = os->poll_queues ? HCTX_MAX_TYPES : 1;
 	os->tags.queue_depth = TAGS;
 	os->tags.numa_node = NUMA_NO_NODE;
 	os->tags.flags = BLK_MQ_F_SHOULD_MERGE | BLK_MQ_F_NO_SCHED_BY_DEFAULT;

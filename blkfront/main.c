@@ -39,6 +39,10 @@ static unsigned int event_batch = 1;
 XPV_PARAM(event_batch, event_batch, 1, 64, 0444,
 	  "Answers that one event may stand for, at most for 50 us, 1..64 (default: 1)");
 
+static unsigned int poll_queues;
+XPV_PARAM(poll_queues, poll_queues, 0, 64, 0444,
+	  "Queues per disk for I/O that is polled (RWF_HIPRI, io_uring's IOPOLL), 0..64 (default: 0)");
+
 static unsigned int persistent;
 XPV_PARAM(persistent, persistent, 0, 2, 0444,
 	  "Copy into pages that stay granted: 0 with backends that keep them (default), 1 always, 2 never");
@@ -111,6 +115,7 @@ static struct xpv_blkfront_os *os_new(struct xenbus_device *dev)
 		return NULL;
 	xpv_xenbus_init(&os->bus, dev);
 	os->stopped = true;
+	os->poll_queues = min_t(u32, poll_queues, num_online_cpus());
 	INIT_DELAYED_WORK(&os->tick_work, tick_work);
 	INIT_WORK(&os->add_work, blkfront_add_work);
 	INIT_WORK(&os->change_work, blkfront_change_work);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* blk-mq on one side, batches of requests on the other. */
 #include <linux/bio.h>
+#include <asm/xen/hypercall.h>
 
 #include "blkfront/blkfront.h"
 
@@ -25,6 +26,7 @@ static struct xpv_blkfront_request *request_of(struct request *rq)
 	request->sector = blk_rq_pos(rq);
 	request->sectors = blk_rq_sectors(rq);
 	request->queue = rq->mq_hctx->queue_num;
+	request->polled = rq->mq_hctx->type == HCTX_TYPE_POLL;
 	switch (req_op(rq)) {
 	case REQ_OP_WRITE:
 		request->op = XPV_BLKFRONT_WRITE;
@@ -115,11 +117,42 @@ static enum blk_eh_timer_return blkfront_timeout(struct request *rq)
 							BLK_EH_DONE;
 }
 
+/* Whoever has the answer may need this very processor for it. */
+static int blkfront_poll(struct blk_mq_hw_ctx *hctx,
+			 struct io_comp_batch *batch)
+{
+	struct xpv_blkfront_os *os = hctx->queue->queuedata;
+
+	if (xpv_blkfront_poll(os->core, hctx->queue_num))
+		return 1;
+	HYPERVISOR_sched_op(SCHEDOP_yield, NULL);
+	return 0;
+}
+
+/* First those of all processors, then those that are polled. */
+static void blkfront_map_queues(struct blk_mq_tag_set *set)
+{
+	const struct xpv_blkfront_os *os = set->driver_data;
+	struct blk_mq_queue_map *own = &set->map[HCTX_TYPE_DEFAULT];
+	struct blk_mq_queue_map *polled = &set->map[HCTX_TYPE_POLL];
+
+	own->nr_queues = set->nr_hw_queues - os->poll_queues;
+	blk_mq_map_queues(own);
+	if (!os->poll_queues)
+		return;
+	set->map[HCTX_TYPE_READ].nr_queues = 0;
+	polled->nr_queues = os->poll_queues;
+	polled->queue_offset = own->nr_queues;
+	blk_mq_map_queues(polled);
+}
+
 const struct blk_mq_ops blkfront_mq_ops = {
 	.queue_rq = blkfront_queue_rq,
 	.queue_rqs = blkfront_queue_rqs,
 	.commit_rqs = blkfront_commit_rqs,
 	.timeout = blkfront_timeout,
+	.poll = blkfront_poll,
+	.map_queues = blkfront_map_queues,
 };
 
 /* ---- upcalls ------------------------------------------------------------- */

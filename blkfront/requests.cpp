@@ -127,7 +127,7 @@ bool Device::look(uint32_t ring) noexcept {
     return ring < XPV_BLKFRONT_MAX_RINGS && rings_[ring] != nullptr && rings_[ring]->look();
 }
 
-bool Device::look_for(uint32_t queue) noexcept {
+bool Device::poll(uint32_t queue) noexcept {
     Ring* const ring = ring_of(queue);
     return ring != nullptr && ring->look();
 }

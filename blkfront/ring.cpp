@@ -14,7 +14,7 @@ Result<void> Ring::open(uint32_t order) noexcept {
     {
         const Guard guard{lock_};
         reminded_ = 0;
-        broken_ = false;
+        broken_ = polled_ = quiet_ = false;
         open_ = true;
     }
     const Key name{"vbd", device_.vdevice(), "-q"};
@@ -55,6 +55,7 @@ void Ring::collect(RequestList& unanswered) noexcept {
         unanswered.push(*request);
     }
     ids_.reset();
+    waiters_ = 0;
 }
 
 void Ring::on_event(void* context) noexcept {
@@ -99,6 +100,9 @@ bool Ring::look() noexcept {
 // for several, but never for more than half of what is in flight, and not for long: a look
 // in a while that finds nothing asks for each again.
 bool Ring::arm(bool found) noexcept {
+    quiet_ = polled_ && waiters_ == 0;
+    if (quiet_)
+        return false;
     const uint32_t more = found ? min(device_.event_batch(), ring_->in_flight() / 2) : 1;
     const bool there = ring_->arm(max(more, 1U));
     if (!there && more > 1)
@@ -122,6 +126,10 @@ inline Result<SlotIds::Taken> Ring::asked(uint64_t wire_id) const noexcept {
 // It is over, but for what finish() does.
 void Ring::end(Request& request, RequestList& over) noexcept {
     ++count_.requests;
+    if (request.polled)
+        ++count_.polled;
+    else
+        --waiters_;
     if ((request.flags & lent) != 0) {
         count_.grants += request.grants;
     } else if (request.grants != 0) {

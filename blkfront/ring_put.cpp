@@ -40,19 +40,36 @@ static_assert(__builtin_offsetof(OneSegment, seg) == __builtin_offsetof(WireRequ
 
 } // namespace
 
+// Requests come, that many of them to wait for an event. True: look for answers, an event
+// will not tell of those that are there. The lock is held.
+inline bool Ring::expect(uint32_t waiters, bool any) noexcept {
+    waiters_ += waiters;
+    if (any)
+        polled_ = waiters == 0;
+    if (!quiet_ || waiters == 0 || !open_)
+        return false;
+    quiet_ = false;
+    return ring_->arm(1);
+}
+
 void Ring::submit(RequestList& fresh, bool more) noexcept {
     RequestList ready;
     RequestList waiting;
+    const bool any = !fresh.empty();
+    uint32_t waiters = 0;
     while (Request* const request = fresh.pop()) {
+        waiters += request->polled ? 0 : 1;
         const bool first_come = load_once(waiting_.count_address()) == 0;
         (first_come && prepare(*request, false) ? ready : waiting).push(*request);
     }
     RequestList over;
     bool notify = false;
+    bool missed = false;
     {
         const Guard guard{lock_};
         count_.pool_empty += waiting.count();
         const bool serves = open_ && !broken_;
+        missed = expect(waiters, any);
         if (serves && ready_.empty() && waiting_.empty() && waiting.empty()) [[likely]] {
             if (!put_list(ready, over))
                 ready_.append(ready);
@@ -69,6 +86,8 @@ void Ring::submit(RequestList& fresh, bool more) noexcept {
     if (notify)
         channel_.notify();
     finish(over);
+    if (missed) [[unlikely]]
+        (void)look();
     device_.wake_line();
 }
 

@@ -472,6 +472,13 @@ CASE(blkfront_hand)
 CASE(blkfront_pages_at_hand_are_beside_the_reserve)
 END_SUITE(blkfront_queue)
 
+SUITE(blkfront_poll)
+CASE(blkfront_polled_requests_need_no_event)
+CASE(blkfront_polled_beside_others)
+CASE(blkfront_polled_answer_lies_there)
+CASE(blkfront_polled_over_a_restart)
+END_SUITE(blkfront_poll)
+
 SUITE(blkfront_hostile)
 CASE(blkfront_answers_to_nothing)
 CASE(blkfront_scribbles)

@@ -53,6 +53,33 @@ def discards(name):
     guest(name, "rmmod xpv-blkfront")
 
 
+def polls(name):
+    """Who polls is not interrupted; others in the same ring are, and get what is theirs."""
+    device = medium("r0")
+    load(name, "poll_queues=1")
+    attach(name, device)
+    check(guest(name, "cat /sys/block/xvda/queue/io_poll").strip() == "1", "no polling")
+    engines = ("--ioengine=io_uring --hipri --iodepth=8", "--ioengine=pvsync2 --hipri")
+
+    def polled(engine):
+        output = guest(name, fio("/dev/xvda", f"--offset=36m --rw=randwrite --bs=4k {engine}",
+                                 size="8m"), timeout=600)
+        check("err= 0" in output, output[-2000:])
+    for engine in engines:
+        before = counters(name)
+        polled(engine)
+        count = {key: value - before[key] for key, value in counters(name).items()}
+        print(f"# {engine}: {count}", flush=True)
+        check(count["polled"] >= 4096 and count["events"] < count["polled"] / 20, f"{count}")
+    with Verified(name):
+        for engine in engines:
+            polled(engine)
+    check(counters(name)["timeouts"] == 0, f"{counters(name)}")
+    detach(name)
+    gone("r0")
+    guest(name, "rmmod xpv-blkfront")
+
+
 def comes_and_goes(name):
     """Attach and detach again and again; not while in use; nothing is left."""
     device = medium("r0")
@@ -252,7 +279,7 @@ def given(name):
 
 SPECIAL = {"suspends": suspends, "given": given, "leaks": leaks,
            **block_fs.TESTS}
-TESTS = {test.__name__: test for test in (data, discards, kinds, comes_and_goes, under_io, resizes,
+TESTS = {test.__name__: test for test in (data, discards, kinds, polls, comes_and_goes, under_io, resizes,
                                           limits, restarts)}
 
 

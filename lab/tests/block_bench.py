@@ -29,6 +29,8 @@ BATCHES = " --iodepth_batch_submit=16 --iodepth_batch_complete_min=16"
 CASES = [(f"blk/{what}4k-{depth}", "kIO/s", f"--rw=rand{what} --bs=4k --iodepth={flags}")
          for depth, flags in (("1", "1"), ("32", "32"), ("32-batch16", "32" + BATCHES))
          for what in ("read", "write")]
+CASES += [(f"blk/{what}4k-1-poll", "kIO/s", f"--rw=rand{what} --bs=4k --ioengine=pvsync2 --hipri")
+          for what in ("read", "write")]
 CASES += [(f"blk/{what}1m-4", "MB/s", f"--rw={what} --bs=1m --iodepth=4")
           for what in ("read", "write")]
 
