@@ -14,7 +14,7 @@ Result<void> Ring::open(uint32_t order) noexcept {
     {
         const Guard guard{lock_};
         reminded_ = 0;
-        broken_ = polled_ = quiet_ = false;
+        broken_ = quiet_ = false;
         open_ = true;
     }
     const Key name{"vbd", device_.vdevice(), "-q"};
@@ -100,7 +100,7 @@ bool Ring::look() noexcept {
 // for several, but never for more than half of what is in flight, and not for long: a look
 // in a while that finds nothing asks for each again.
 bool Ring::arm(bool found) noexcept {
-    quiet_ = polled_ && waiters_ == 0;
+    quiet_ = waiters_ == 0;
     if (quiet_)
         return false;
     const uint32_t more = found ? min(device_.event_batch(), ring_->in_flight() / 2) : 1;

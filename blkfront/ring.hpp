@@ -95,7 +95,7 @@ private:
     }
 
     bool arm(bool found) noexcept;
-    bool expect(uint32_t waiters, bool any) noexcept;
+    bool expect(uint32_t waiters) noexcept;
     bool reap(RequestList& over) noexcept;
     Result<SlotIds::Taken> asked(uint64_t wire_id) const noexcept;
     Result<void> answer(const Untrusted<WireResponse>& response, RingIndex index,
@@ -122,10 +122,9 @@ private:
     Lock lock_; // all below
     bool open_ = false;
     bool broken_ = false;
-    // Requests that came by poll queues need no event: while there are no others, and the
-    // last one that came was such, none is asked for.
-    bool polled_ = false;
-    bool quiet_ = false;     // arm() was left out
+    // Requests that came by poll queues need no event: while there are no others, none is
+    // asked for.
+    bool quiet_ = false;
     uint32_t waiters_ = 0;   // requests that are here and that nobody polls for
     RingIndex reminded_ = 0; // where the answers were when remind() was called last
     RingPage<blkif_sring> ring_;

@@ -42,10 +42,8 @@ static_assert(__builtin_offsetof(OneSegment, seg) == __builtin_offsetof(WireRequ
 
 // Requests come, that many of them to wait for an event. True: look for answers, an event
 // will not tell of those that are there. The lock is held.
-inline bool Ring::expect(uint32_t waiters, bool any) noexcept {
+inline bool Ring::expect(uint32_t waiters) noexcept {
     waiters_ += waiters;
-    if (any)
-        polled_ = waiters == 0;
     if (!quiet_ || waiters == 0 || !open_)
         return false;
     quiet_ = false;
@@ -55,7 +53,6 @@ inline bool Ring::expect(uint32_t waiters, bool any) noexcept {
 void Ring::submit(RequestList& fresh, bool more) noexcept {
     RequestList ready;
     RequestList waiting;
-    const bool any = !fresh.empty();
     uint32_t waiters = 0;
     while (Request* const request = fresh.pop()) {
         waiters += request->polled ? 0 : 1;
@@ -69,7 +66,7 @@ void Ring::submit(RequestList& fresh, bool more) noexcept {
         const Guard guard{lock_};
         count_.pool_empty += waiting.count();
         const bool serves = open_ && !broken_;
-        missed = expect(waiters, any);
+        missed = expect(waiters);
         if (serves && ready_.empty() && waiting_.empty() && waiting.empty()) [[likely]] {
             if (!put_list(ready, over))
                 ready_.append(ready);
