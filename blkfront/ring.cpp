@@ -17,8 +17,8 @@ Result<void> Ring::open(uint32_t order) noexcept {
         broken_ = false;
         open_ = true;
     }
-    const Key name{"vbd", device_.vdevice(), "-q"};
-    return channel_.offer(device_.bus(), Key{name.text(), index_}.text(), on_event, this);
+    const NodeName name{"vbd", device_.vdevice(), "-q"};
+    return channel_.offer(device_.bus(), NodeName{name.text(), index_}.text(), on_event, this);
 }
 
 void Ring::close(RequestList& unanswered) noexcept {
@@ -113,7 +113,7 @@ bool Ring::broken(const char* what, uint32_t value) noexcept {
 }
 
 // Which of our requests an answer's id means.
-inline Result<SlotIds::Taken> Ring::asked(uint64_t wire_id) const noexcept {
+inline Result<SlotIds::Known> Ring::asked(uint64_t wire_id) const noexcept {
     WireId id;
     XPV_TRY_SET(id, WireId::of(wire_id));
     return ids_.find(id.index, id.life);
@@ -135,7 +135,7 @@ void Ring::end(Request& request, RequestList& over) noexcept {
 inline Result<void> Ring::answer(const Untrusted<WireResponse>& response, RingIndex index,
                                  RequestList& over) noexcept {
     const Untrusted<uint64_t> id = response.part(&WireResponse::id);
-    const Result<SlotIds::Taken> slot =
+    const Result<SlotIds::Known> slot =
         id.checked([this](uint64_t wire_id) noexcept { return asked(wire_id); });
     if (!slot.ok()) {
         broken("an answer to no request, id", static_cast<uint32_t>(id.raw()));

@@ -96,7 +96,7 @@ private:
 
     bool arm(bool found) noexcept;
     bool reap(RequestList& over) noexcept;
-    Result<SlotIds::Taken> asked(uint64_t wire_id) const noexcept;
+    Result<SlotIds::Known> asked(uint64_t wire_id) const noexcept;
     Result<void> answer(const Untrusted<WireResponse>& response, RingIndex index,
                         RequestList& over) noexcept;
     void judge(Request& request, uint8_t op, int16_t status) noexcept;

@@ -16,14 +16,14 @@ public:
     static constexpr uint32_t none = ~uint32_t{0};
 
     // An id that is out, from find(): nobody else makes one.
-    class Taken {
+    class Known {
     public:
-        constexpr Taken() noexcept = default;
+        constexpr Known() noexcept = default;
         constexpr uint32_t number() const noexcept { return number_; }
 
     private:
         friend class IdPool;
-        explicit constexpr Taken(uint32_t number) noexcept : number_{number} {}
+        explicit constexpr Known(uint32_t number) noexcept : number_{number} {}
         uint32_t number_ = none;
     };
 
@@ -63,13 +63,13 @@ public:
     }
 
     // What a peer sent back: the id that is out, in the same life. Protocol: there is none.
-    Result<Taken> find(uint32_t id, uint32_t life) const noexcept {
+    Result<Known> find(uint32_t id, uint32_t life) const noexcept {
         if (!is_taken(id) || generation(id) != life)
             return Error::Protocol;
-        return Taken{id};
+        return Known{id};
     }
     // Once only.
-    void give(Taken id) noexcept { (void)give(id.number_); }
+    void give(Known id) noexcept { (void)give(id.number_); }
 
     // The life that this id is in; even when it is free.
     uint32_t generation(uint32_t id) const noexcept { return generation_[id]; }

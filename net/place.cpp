@@ -24,12 +24,12 @@ constexpr const char* foreign_keys[] = {"xdp-headroom",
                                         "feature-gso-tcpv4-prefix",
                                         "feature-gso-tcpv6-prefix"};
 
-Key key_of(const char* slash_name, uint32_t index, uint32_t count) noexcept {
-    return count == 1 ? Key{slash_name + 1} : Key{"queue-", index, slash_name};
+NodeName key_of(const char* slash_name, uint32_t index, uint32_t count) noexcept {
+    return count == 1 ? NodeName{slash_name + 1} : NodeName{"queue-", index, slash_name};
 }
 
 // A node that may not be there.
-Result<void> remove(const Xenstore& store, const Key& key) noexcept {
+Result<void> remove(const Xenstore& store, const NodeName& key) noexcept {
     Result<void> gone = store.remove(key);
     if (!gone.ok() && gone.error() == Error::NoEntry)
         return {};
@@ -83,7 +83,7 @@ Result<void> remove_leftovers(const Xenstore& store) noexcept {
     const Result<uint32_t> before =
         store.optional(XPV_XS_OWN, "multi-queue-num-queues", 0, XPV_NET_MAX_QUEUES, 0);
     for (uint32_t i = 0; i < before.value_or(XPV_NET_MAX_QUEUES); ++i)
-        XPV_TRY(remove(store, Key{"queue-", i}));
+        XPV_TRY(remove(store, NodeName{"queue-", i}));
     return remove(store, "multi-queue-num-queues");
 }
 

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "netback/queue.hpp"
 
-using namespace xpv;
-using namespace xpv::netback;
+namespace xpv::netback {
 
-xpv_netback_queue::xpv_netback_queue(xpv_xenbus* bus_in, xpv_vif* vif_in, FaultLine& line,
-                                     uint32_t index, const net::QueuePlace& place_in, bool gso,
-                                     bool rx_notify) noexcept
-    : bus{bus_in}, vif{vif_in}, place{place_in}, fault{line, index},
+Queue::Queue(xpv_xenbus* bus_in, FaultLine& line, uint32_t index, const net::QueuePlace& place_in,
+             bool gso, bool rx_notify) noexcept
+    : bus{bus_in}, place{place_in}, fault{line, index},
       tx{xpv_xenbus_peer(bus_in), gso, counters, fault}, rx{xpv_xenbus_peer(bus_in), rx_notify,
                                                             counters, fault} {}
 
-Result<void> xpv_netback_queue::open(bool map_packets) noexcept {
+Result<void> Queue::open(bool map_packets) noexcept {
     XPV_TRY(tx_ring.map(bus, Span<const uint32_t>{&place.tx_ref, 1}));
     XPV_TRY(rx_ring.map(bus, Span<const uint32_t>{&place.rx_ref, 1}));
     if (map_packets) {
@@ -23,22 +21,26 @@ Result<void> xpv_netback_queue::open(bool map_packets) noexcept {
     return rx.attach(rx_ring.address());
 }
 
-Result<void> xpv_netback_queue::bind(const char* name, xpv_vif_queue* shim_in) noexcept {
+Result<void> Queue::bind(netback_queue* shim_in) noexcept {
+    constexpr const char* name = "xpv-netback";
+    const uint32_t first = place.split() ? XPV_NETBACK_TX : XPV_NETBACK_TX | XPV_NETBACK_RX;
     shim = shim_in;
-    shared = !place.split();
-    XPV_TRY(gates[0].bind(bus, place.tx_port, name, this,
-                          shared ? XPV_NETBACK_TX | XPV_NETBACK_RX : XPV_NETBACK_TX,
-                          counters.tx_events, counters.tx_spurious));
-    if (shared)
+    XPV_TRY(gates[0].bind(bus, place.tx_port, name, this, first, counters.tx_events,
+                          counters.tx_spurious));
+    if (!place.split())
         return {};
     return gates[1].bind(bus, place.rx_port, name, this, XPV_NETBACK_RX, counters.rx_events,
                          counters.rx_spurious);
 }
 
-void xpv_netback_queue::unbind() noexcept {
+void Queue::unbind() noexcept {
     gates[0].close();
     gates[1].close();
 }
+
+} // namespace xpv::netback
+
+using xpv::netback::TxMap;
 
 // ---- abi.h --------------------------------------------------------------------
 
@@ -135,8 +137,8 @@ const xpv_netback_counters* xpv_netback_queue_counters(const xpv_netback_queue* 
 
 namespace {
 
-template <class Ring, class Gate>
-void view(const Ring& ring, const Gate& gate, xpv_ring_view& out) noexcept {
+template <class Ring, class Owner>
+void view(const Ring& ring, const xpv::EventGate<Owner>& gate, xpv_ring_view& out) noexcept {
     out = {};
     ring.view(out);
     out.port = gate.port();
@@ -145,7 +147,7 @@ void view(const Ring& ring, const Gate& gate, xpv_ring_view& out) noexcept {
 
 } // namespace
 
-void xpv_netback_queue_view(const xpv_netback_queue* queue, xpv_ring_view* tx, xpv_ring_view* rx) {
+void xpv_netback_view(const xpv_netback_queue* queue, xpv_ring_view* tx, xpv_ring_view* rx) {
     view(queue->tx.ring(), queue->gates[0], *tx);
-    view(queue->rx.ring(), queue->gates[queue->shared ? 0 : 1], *rx);
+    view(queue->rx.ring(), queue->rx_gate(), *rx);
 }

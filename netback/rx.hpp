@@ -12,11 +12,11 @@
 namespace xpv::netback {
 
 // Belongs to the queue's guest-RX poller.
-class RxPath : NoCopy {
+class GuestRx : NoCopy {
 public:
     // rx_notify: an event comes when the frontend posts buffers.
-    RxPath(uint16_t domid, bool rx_notify, xpv_netback_counters& counters,
-           QueueFault fault) noexcept
+    GuestRx(uint16_t domid, bool rx_notify, xpv_netback_counters& counters,
+            QueueFault fault) noexcept
         : counters_{counters}, fault_{fault}, domid_{domid}, rx_notify_{rx_notify} {}
 
     Result<void> attach(void* shared) noexcept { return ring_.attach(shared, page_size); }

@@ -21,7 +21,8 @@ static_assert((net::max_packet - shortest_header_slot + page_mask) / page_size <
 
 } // namespace
 
-TxPath::Verdict TxPath::take_extras(uint32_t& left, Taken& taken, xpv_offload& offload) noexcept {
+GuestTx::Verdict GuestTx::take_extras(uint32_t& left, PacketSlots& taken,
+                                      xpv_offload& offload) noexcept {
     Verdict verdict = Verdict::Good;
     for (bool more = true; more;) {
         if (left == 0)
@@ -57,7 +58,7 @@ TxPath::Verdict TxPath::take_extras(uint32_t& left, Taken& taken, xpv_offload& o
 }
 
 // The data slots after the first; `later` is the sum of their sizes.
-TxPath::Verdict TxPath::take_chain(uint32_t& left, Taken& taken, uint32_t& later) noexcept {
+GuestTx::Verdict GuestTx::take_chain(uint32_t& left, PacketSlots& taken, uint32_t& later) noexcept {
     Verdict verdict = Verdict::Good;
     for (bool more = true; more;) {
         if (left == 0)
@@ -79,9 +80,9 @@ TxPath::Verdict TxPath::take_chain(uint32_t& left, Taken& taken, uint32_t& later
 }
 
 // One packet from the ring into slots_, in which each slot then has its own size.
-TxPath::Verdict TxPath::take_packet(uint32_t& left, Taken& taken,
-                                    xpv_netback_tx_packet& packet) noexcept {
-    taken = Taken{static_cast<uint16_t>(slot_count_), 1, 0, false};
+GuestTx::Verdict GuestTx::take_packet(uint32_t& left, PacketSlots& taken,
+                                      xpv_netback_tx_packet& packet) noexcept {
+    taken = PacketSlots{static_cast<uint16_t>(slot_count_), 1, 0, false};
     net::TxRequest& first = slots_[taken.first];
     first = ring_.take();
     --left;
@@ -121,7 +122,8 @@ TxPath::Verdict TxPath::take_packet(uint32_t& left, Taken& taken,
 }
 
 // The slots' bytes behind the head, each slot's for itself; false: more than `most`.
-bool TxPath::plan_pages(const Taken& taken, uint32_t most, xpv_netback_tx_packet& packet) noexcept {
+bool GuestTx::plan_pages(const PacketSlots& taken, uint32_t most,
+                         xpv_netback_tx_packet& packet) noexcept {
     uint32_t skip = packet.head;
     uint32_t pages = 0;
     for (uint32_t i = 0; i < taken.count; ++i) {
@@ -142,8 +144,9 @@ bool TxPath::plan_pages(const Taken& taken, uint32_t most, xpv_netback_tx_packet
 // What becomes of the packet: a head that is copied, and behind it the guest's own
 // pages, or a page of ours for each slot so that one operation fills it, or, for
 // slots smaller than that, pages that are packed.
-void TxPath::plan(const Taken& taken, uint32_t map_above, xpv_netback_tx_packet& packet) noexcept {
-    packet.rooms = 0;
+void GuestTx::plan(const PacketSlots& taken, uint32_t map_above,
+                   xpv_netback_tx_packet& packet) noexcept {
+    packet.targets = 0;
     packet.pages = 0;
     packet.mapped = XPV_NETBACK_TX_COPIED;
     packet.fragments = 0;
@@ -174,8 +177,8 @@ void TxPath::plan(const Taken& taken, uint32_t map_above, xpv_netback_tx_packet&
         packet.page_bytes[i] = static_cast<uint16_t>(min(rest, page_size));
 }
 
-uint32_t TxPath::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t map_above,
-                        bool& notify) noexcept {
+uint32_t GuestTx::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t map_above,
+                         bool& notify) noexcept {
     notify = false;
     taken_count_ = slot_count_ = 0;
     if (fault_.raised())
@@ -190,7 +193,7 @@ uint32_t TxPath::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t m
     uint32_t left = pending.value();
     worked_ |= left > 0;
     while (left > 0 && taken_count_ < max) {
-        Taken& taken = taken_[taken_count_];
+        PacketSlots& taken = taken_[taken_count_];
         xpv_netback_tx_packet& packet = packets[taken_count_];
         switch (take_packet(left, taken, packet)) {
         case Verdict::Fatal:
@@ -217,24 +220,24 @@ uint32_t TxPath::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t m
     return taken_count_;
 }
 
-void TxPath::run_copies() noexcept {
+void GuestTx::run_copies() noexcept {
     counters_.tx_copy_ops += copies_.count();
     ++counters_.tx_copy_calls;
     copies_.run([this](uint32_t tag, int16_t) { taken_[tag].failed = true; });
 }
 
-void TxPath::copy_packet(const Taken& taken, const xpv_netback_tx_packet& packet,
-                         uint32_t tag) noexcept {
+void GuestTx::copy_packet(const PacketSlots& taken, const xpv_netback_tx_packet& packet,
+                          uint32_t tag) noexcept {
     const net::TxRequest* slot = &slots_[taken.first];
     uint32_t done = 0; // of *slot
-    for (uint32_t i = 0; i < packet.rooms; ++i) {
-        const xpv_netback_room& room = packet.room[i];
-        for (uint32_t filled = 0; filled < room.length;) {
-            const uint32_t bytes = min(room.length - filled, slot->size - done);
+    for (uint32_t i = 0; i < packet.targets; ++i) {
+        const xpv_netback_target& target = packet.target[i];
+        for (uint32_t filled = 0; filled < target.length;) {
+            const uint32_t bytes = min(target.length - filled, slot->size - done);
             if (copies_.free() == 0)
                 run_copies();
             copies_.from_peer(domid_, slot->gref, static_cast<uint16_t>(slot->offset + done),
-                              room.gfn, static_cast<uint16_t>(room.offset + filled),
+                              target.gfn, static_cast<uint16_t>(target.offset + filled),
                               static_cast<uint16_t>(bytes), tag);
             filled += bytes;
             done += bytes;
@@ -247,7 +250,7 @@ void TxPath::copy_packet(const Taken& taken, const xpv_netback_tx_packet& packet
 }
 
 // A response for each slot that the packet took; extras have no id of their own.
-void TxPath::answer(const Taken& taken, int16_t status) noexcept {
+void GuestTx::answer(const PacketSlots& taken, int16_t status) noexcept {
     const net::TxRequest* const slots = &slots_[taken.first];
     ring_.put(net::TxResponse{slots[0].id, status});
     for (uint32_t i = 0; i < taken.extras; ++i)
@@ -259,7 +262,7 @@ void TxPath::answer(const Taken& taken, int16_t status) noexcept {
 }
 
 // What of the packet is not in its head, slot by slot.
-void TxPath::map_packet(const Taken& taken, const xpv_netback_tx_packet& packet) noexcept {
+void GuestTx::map_packet(const PacketSlots& taken, const xpv_netback_tx_packet& packet) noexcept {
     uint32_t skip = packet.head;
     for (uint32_t i = 0; i < taken.count; ++i) {
         const net::TxRequest& slot = slots_[taken.first + i];
@@ -273,8 +276,8 @@ void TxPath::map_packet(const Taken& taken, const xpv_netback_tx_packet& packet)
     }
 }
 
-void TxPath::finish(const Taken& taken, xpv_netback_tx_packet& packet) noexcept {
-    if (packet.rooms == 0) {
+void GuestTx::finish(const PacketSlots& taken, xpv_netback_tx_packet& packet) noexcept {
+    if (packet.targets == 0) {
         ++counters_.tx_drops;
         answer(taken, NETIF_RSP_DROPPED);
     } else if (taken.failed) {
@@ -286,11 +289,11 @@ void TxPath::finish(const Taken& taken, xpv_netback_tx_packet& packet) noexcept 
     }
 }
 
-void TxPath::finish_mapped(const Taken& taken, xpv_netback_tx_packet& packet) noexcept {
+void GuestTx::finish_mapped(const PacketSlots& taken, xpv_netback_tx_packet& packet) noexcept {
     const bool complete = map_->complete(packet.mapped);
-    if (packet.rooms == 0 || taken.failed || !complete) {
+    if (packet.targets == 0 || taken.failed || !complete) {
         map_->abandon(packet.mapped);
-        Taken lost = taken;
+        PacketSlots lost = taken;
         lost.failed = true;
         finish(lost, packet);
         return;
@@ -302,7 +305,7 @@ void TxPath::finish_mapped(const Taken& taken, xpv_netback_tx_packet& packet) no
 }
 
 // Answer the packets whose pages came back.
-void TxPath::reap() noexcept {
+void GuestTx::reap() noexcept {
     map_->reap([this](const uint16_t* ids, uint32_t count, uint32_t extras) {
         for (uint32_t i = 0; i < count; ++i)
             ring_.put(net::TxResponse{ids[i], NETIF_RSP_OKAY});
@@ -313,9 +316,9 @@ void TxPath::reap() noexcept {
     });
 }
 
-void TxPath::execute(xpv_netback_tx_packet* packets, uint32_t count, bool& notify) noexcept {
+void GuestTx::execute(xpv_netback_tx_packet* packets, uint32_t count, bool& notify) noexcept {
     for (uint32_t i = 0; i < count; ++i) {
-        if (packets[i].rooms == 0)
+        if (packets[i].targets == 0)
             continue;
         copy_packet(taken_[i], packets[i], i);
         if (packets[i].mapped != XPV_NETBACK_TX_COPIED)

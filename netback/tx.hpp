@@ -19,9 +19,9 @@ static_assert(tx_max_slots >= net::min_tx_slots && tx_fatal_slots <= net::ring_s
 inline constexpr uint32_t tx_max_extras = XEN_NETIF_EXTRA_TYPE_MAX - 1;
 
 // Belongs to the queue's guest-TX poller.
-class TxPath : NoCopy {
+class GuestTx : NoCopy {
 public:
-    TxPath(uint16_t domid, bool gso, xpv_netback_counters& counters, QueueFault fault) noexcept
+    GuestTx(uint16_t domid, bool gso, xpv_netback_counters& counters, QueueFault fault) noexcept
         : counters_{counters}, fault_{fault}, domid_{domid}, gso_{gso} {}
 
     // map: nullptr to copy everything; not ours to destroy.
@@ -50,26 +50,27 @@ private:
     enum class Verdict : uint8_t { Good, Drop, Fatal };
 
     // A packet between gather and execute: its data slots, in slots_.
-    struct Taken {
+    struct PacketSlots {
         uint16_t first;
         uint16_t count;
         uint16_t extras;
         bool failed;
     };
 
-    Verdict take_packet(uint32_t& left, Taken& taken, xpv_netback_tx_packet& packet) noexcept;
-    Verdict take_extras(uint32_t& left, Taken& taken, xpv_offload& offload) noexcept;
-    Verdict take_chain(uint32_t& left, Taken& taken, uint32_t& later) noexcept;
-    void plan(const Taken& taken, uint32_t map_above, xpv_netback_tx_packet& packet) noexcept;
-    bool plan_pages(const Taken& taken, uint32_t most, xpv_netback_tx_packet& packet) noexcept;
-    void map_packet(const Taken& taken, const xpv_netback_tx_packet& packet) noexcept;
-    void finish(const Taken& taken, xpv_netback_tx_packet& packet) noexcept;
-    void finish_mapped(const Taken& taken, xpv_netback_tx_packet& packet) noexcept;
+    Verdict take_packet(uint32_t& left, PacketSlots& taken, xpv_netback_tx_packet& packet) noexcept;
+    Verdict take_extras(uint32_t& left, PacketSlots& taken, xpv_offload& offload) noexcept;
+    Verdict take_chain(uint32_t& left, PacketSlots& taken, uint32_t& later) noexcept;
+    void plan(const PacketSlots& taken, uint32_t map_above, xpv_netback_tx_packet& packet) noexcept;
+    bool plan_pages(const PacketSlots& taken, uint32_t most,
+                    xpv_netback_tx_packet& packet) noexcept;
+    void map_packet(const PacketSlots& taken, const xpv_netback_tx_packet& packet) noexcept;
+    void finish(const PacketSlots& taken, xpv_netback_tx_packet& packet) noexcept;
+    void finish_mapped(const PacketSlots& taken, xpv_netback_tx_packet& packet) noexcept;
     void reap() noexcept;
-    void copy_packet(const Taken& taken, const xpv_netback_tx_packet& packet,
+    void copy_packet(const PacketSlots& taken, const xpv_netback_tx_packet& packet,
                      uint32_t tag) noexcept;
     void run_copies() noexcept;
-    void answer(const Taken& taken, int16_t status) noexcept;
+    void answer(const PacketSlots& taken, int16_t status) noexcept;
     Verdict fatal(const char* fault, uint32_t value) noexcept {
         fault_.raise(fault, value);
         return Verdict::Fatal;
@@ -83,7 +84,7 @@ private:
     bool worked_ = false;
     uint32_t taken_count_ = 0;
     uint32_t slot_count_ = 0;
-    Taken taken_[XPV_NETBACK_BATCH];
+    PacketSlots taken_[XPV_NETBACK_BATCH];
     net::TxRequest slots_[net::ring_slots];
     TxMap* map_ = nullptr;
     CopyBatch copies_;

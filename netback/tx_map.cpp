@@ -20,7 +20,7 @@ TxMap* TxMap::create(uint16_t domid, xpv_netback_counters* counters) noexcept {
 void TxMap::destroy(TxMap* map) noexcept {
     if (map == nullptr)
         return;
-    // A frame whose mapping Xen would not undo is no page to give away.
+    // A frame whose mapping Xen would not undo must not be anybody's again.
     if (map->lost_frames_ == 0)
         xpv_gnttab_map_pages_free(capacity, map->frames_);
     xpv_map_scratch_free(map->scratch_);

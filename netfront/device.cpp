@@ -15,14 +15,14 @@ Result<void> Queue::open(bool split) noexcept {
     split_ = split;
     XPV_TRY(tx.open());
     XPV_TRY(rx.open());
-    const Key name{"vif", device_.settings().handle, "-q"};
-    const Key name_rx{name.text(), index_, split ? "-rx" : ""};
+    const NodeName name{"vif", device_.settings().handle, "-q"};
+    const NodeName name_rx{name.text(), index_, split ? "-rx" : ""};
     xpv_netfront_counters& counters = device_.counters(index_);
     XPV_TRY(gate_.offer(device_.bus(), name_rx.text(), this, poller, counters.rx_events,
                         counters.rx_spurious));
     if (!split)
         return {};
-    const Key name_tx{name.text(), index_, "-tx"};
+    const NodeName name_tx{name.text(), index_, "-tx"};
     return tx_gate_.offer(device_.bus(), name_tx.text(), this, poller, counters.tx_events,
                           counters.tx_spurious);
 }
@@ -114,13 +114,13 @@ xpv_netfront_counters* xpv_netfront_queue_counters(xpv_netfront* device, uint32_
     return &device->counters(index);
 }
 
-bool xpv_netfront_look(xpv_netfront* device, uint32_t index, xpv_netfront_view* view) {
+bool xpv_netfront_view(xpv_netfront* device, uint32_t index, xpv_netfront_rings* rings) {
     const xpv::netfront::Queue* const queue = device->queue(index);
     if (queue == nullptr)
         return false;
-    view->split = queue->split();
-    queue->tx.look(view->tx);
-    queue->rx.look(view->rx);
+    rings->split = queue->split();
+    queue->tx.view(rings->tx);
+    queue->rx.view(rings->rx);
     return true;
 }
 

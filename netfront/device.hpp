@@ -37,8 +37,8 @@ public:
     void done(xpv_netfront_events events) noexcept;
     void schedule(uint32_t pollers) noexcept; // of the gates
 
-    Tx tx;
-    Rx rx;
+    Transmit tx;
+    Receive rx;
 
 private:
     // There is one poller, both gates'.

@@ -9,7 +9,7 @@ using net::ExtraInfo;
 using net::RxRequest;
 using net::RxResponse;
 
-Result<void> Rx::open() noexcept {
+Result<void> Receive::open() noexcept {
     for (uint32_t i = 0; i < buffers; ++i)
         bare_[i] = static_cast<Buffer>(buffers - 1 - i);
     bare_count_ = buffers;
@@ -19,7 +19,7 @@ Result<void> Rx::open() noexcept {
 }
 
 // Pages go back to their pool, or to the deferred list if the backend holds them.
-void Rx::close() noexcept {
+void Receive::close() noexcept {
     Device& device = queue_.device();
     xpv_netfront_counters& counters = device.counters(queue_.index());
     ring_.close();
@@ -33,11 +33,11 @@ void Rx::close() noexcept {
     counters.grants_deferred += closed.deferred;
 }
 
-uint32_t Rx::poll(uint32_t max, const xpv_netfront_packet** packets) noexcept {
+uint32_t Receive::poll(uint32_t max, const xpv_netfront_packet** packets) noexcept {
     Device& device = queue_.device();
     *packets = packets_;
     packet_count_ = 0;
-    flip_count_ = 0;
+    lent_count_ = 0;
     if (device.broken())
         return 0;
     carry_over();
@@ -53,14 +53,14 @@ uint32_t Rx::poll(uint32_t max, const xpv_netfront_packet** packets) noexcept {
     xpv_netfront_counters& counters = device.counters(queue_.index());
     counters.rx_slots += ring_->response_index() - start;
     found_ |= ring_->response_index() != start;
-    if (flip_count_ > 0 && !end_grants()) [[unlikely]]
+    if (lent_count_ > 0 && !end_grants()) [[unlikely]]
         return 0;
     counters.rx_packets += packet_count_;
     return packet_count_;
 }
 
 // The slots of an unfinished packet stay with us until the next poll.
-void Rx::carry_over() noexcept {
+void Receive::carry_over() noexcept {
     const uint32_t count = piece_count_ - packet_start_;
     for (uint32_t i = 0; i < count; ++i) {
         pieces_[i] = pieces_[packet_start_ + i];
@@ -72,7 +72,7 @@ void Rx::carry_over() noexcept {
 
 // A response lies in its request's own slot: that, not its id, says which buffer it
 // is about.
-void Rx::take_slot() noexcept {
+void Receive::take_slot() noexcept {
     const Buffer buffer = slot_[ring_->slot_of(ring_->response_index())];
     switch (expect_) {
     case Expect::First:
@@ -87,7 +87,7 @@ void Rx::take_slot() noexcept {
     }
 }
 
-void Rx::take_first(const RxResponse& response, Buffer buffer) noexcept {
+void Receive::take_first(const RxResponse& response, Buffer buffer) noexcept {
     packet_ = {};
     packet_start_ = piece_count_;
     extras_ = 0;
@@ -110,7 +110,7 @@ void Rx::take_first(const RxResponse& response, Buffer buffer) noexcept {
     expect_ = Expect::Extra;
 }
 
-void Rx::take_extra(const ExtraInfo& extra, Buffer buffer) noexcept {
+void Receive::take_extra(const ExtraInfo& extra, Buffer buffer) noexcept {
     keep(buffer);
     if (++extras_ > max_rx_extras || extra.type == XEN_NETIF_EXTRA_TYPE_NONE ||
         extra.type >= XEN_NETIF_EXTRA_TYPE_MAX)
@@ -127,7 +127,7 @@ void Rx::take_extra(const ExtraInfo& extra, Buffer buffer) noexcept {
         finish();
 }
 
-void Rx::take_data(const RxResponse& response, Buffer buffer) noexcept {
+void Receive::take_data(const RxResponse& response, Buffer buffer) noexcept {
     const auto length = static_cast<uint32_t>(response.status);
     if (slots_ <= max_rx_pieces)
         ++slots_;
@@ -150,12 +150,12 @@ void Rx::take_data(const RxResponse& response, Buffer buffer) noexcept {
 }
 
 // The packet is lost; what it has so far can be posted again.
-void Rx::spoil() noexcept {
+void Receive::spoil() noexcept {
     while (piece_count_ > packet_start_)
         keep(of_piece_[--piece_count_]);
 }
 
-void Rx::finish() noexcept {
+void Receive::finish() noexcept {
     expect_ = Expect::First;
     xpv_netfront_counters& counters = queue_.device().counters(queue_.index());
     if (bad_) {
@@ -171,7 +171,7 @@ void Rx::finish() noexcept {
         if (packet_.copy)
             keep(of_piece_[i]);
         else
-            flip_[flip_count_++] = of_piece_[i];
+            lent_[lent_count_++] = of_piece_[i];
     }
     counters.rx_bytes += packet_.length;
     if (packet_.copy)
@@ -184,21 +184,21 @@ void Rx::finish() noexcept {
 
 // A page goes up only when the backend cannot reach it any more. If it still can
 // reach one, none of this poll's packets goes up and the device is done for.
-bool Rx::end_grants() noexcept {
+bool Receive::end_grants() noexcept {
     Device& device = queue_.device();
-    const uint32_t ended = pages_.end({flip_, flip_count_});
+    const uint32_t ended = pages_.end({lent_, lent_count_});
     device.counters(queue_.index()).grants_ended += ended;
-    if (ended < flip_count_) [[unlikely]] {
+    if (ended < lent_count_) [[unlikely]] {
         queue_.fault().raise("pages of received packets still in use, of them",
-                             flip_count_ - ended);
+                             lent_count_ - ended);
         return false; // close() sorts out which
     }
-    for (uint32_t i = 0; i < flip_count_; ++i)
-        bare_[bare_count_++] = flip_[i];
+    for (uint32_t i = 0; i < lent_count_; ++i)
+        bare_[bare_count_++] = lent_[i];
     return true;
 }
 
-void Rx::post(Buffer buffer) noexcept {
+void Receive::post(Buffer buffer) noexcept {
     const uint32_t slot = ring_->slot_of(ring_->request_index());
     slot_[slot] = buffer;
     RxRequest request{};
@@ -209,7 +209,7 @@ void Rx::post(Buffer buffer) noexcept {
 
 // Every buffer is in the ring, in an unfinished packet, ready or bare, so there is
 // always a slot for those that are ready and bare.
-bool Rx::refill() noexcept {
+bool Receive::refill() noexcept {
     Device& device = queue_.device();
     if (device.broken())
         return true;
@@ -236,7 +236,7 @@ bool Rx::refill() noexcept {
     return enough;
 }
 
-void Rx::look(xpv_netfront_ring_view& view) const noexcept {
+void Receive::view(xpv_netfront_ring_view& view) const noexcept {
     ring_.view(view.ring);
     view.ring.port = queue_.rx_gate().port();
     view.ring.owes_eoi = queue_.rx_gate().owes_eoi();

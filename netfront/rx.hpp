@@ -25,9 +25,9 @@ inline constexpr uint32_t max_rx_packet = net::max_packet + net::ethernet_header
 inline constexpr uint32_t max_rx_extras = XEN_NETIF_EXTRA_TYPE_MAX - 1;
 
 // Owned by the queue's poller, but for open and close.
-class Rx : NoCopy {
+class Receive : NoCopy {
 public:
-    explicit Rx(Queue& queue) noexcept : queue_{queue} {}
+    explicit Receive(Queue& queue) noexcept : queue_{queue} {}
 
     // May sleep, both.
     Result<void> open() noexcept;
@@ -45,7 +45,7 @@ public:
     }
 
     uint32_t ref() const noexcept { return ring_.refs()[0]; }
-    void look(xpv_netfront_ring_view& view) const noexcept;
+    void view(xpv_netfront_ring_view& view) const noexcept;
 
 private:
     using Buffer = uint16_t; // index of pages_
@@ -83,11 +83,11 @@ private:
     uint32_t bare_count_ = 0;
     uint32_t piece_count_ = 0;
     uint32_t packet_count_ = 0;
-    uint32_t flip_count_ = 0;
+    uint32_t lent_count_ = 0;
     Buffer slot_[buffers];  // the buffer posted in a ring slot
     Buffer ready_[buffers]; // granted, to be posted again
     Buffer bare_[buffers];  // no page
-    Buffer flip_[buffers];  // of this poll, to go up with their packets
+    Buffer lent_[buffers];  // of this poll, to go up with their packets
     Buffer of_piece_[buffers];
     GrantedPages<buffers, buffers> pages_;
     xpv_netfront_piece pieces_[buffers];

@@ -97,7 +97,7 @@ TEST(ids_a_peer_sends_back) {
     CHECK_EQ(pool.find(id, life - 1).error(), Error::Protocol);
     CHECK(!pool.find(size, life).ok());
     CHECK(!pool.find(Pool::none, life).ok());
-    const Result<Pool::Taken> found = pool.find(id, life);
+    const Result<Pool::Known> found = pool.find(id, life);
     CHECK(found.ok());
     CHECK_EQ(found.value().number(), id);
     pool.give(found.value());

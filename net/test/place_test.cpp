@@ -116,7 +116,7 @@ TEST(net_place_bad_nodes) {
             const Xenstore store{&world.bus};
             CHECK(write_all(store, count, row.split).ok());
             world.bus.peer.copy_from(world.bus.own);
-            const Key key = count == 1 ? Key{row.key} : Key::in("queue-1/", row.key);
+            const NodeName key = count == 1 ? NodeName{row.key} : NodeName::in("queue-1/", row.key);
             if (row.text == nullptr)
                 world.bus.peer.remove(key.text());
             else
