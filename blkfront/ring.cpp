@@ -181,7 +181,7 @@ bool Ring::reap(RequestList& over) noexcept {
         return broken("more answers than requests in flight", ring_->in_flight());
     for (uint32_t i = 0; i < pending.value(); ++i) {
         const RingIndex index = ring_->response_index();
-        if (!answer(Untrusted<WireResponse>{ring_->take()}, index, over).ok())
+        if (!answer(ring_->take(), index, over).ok())
             break;
     }
     return pending.value() != 0;

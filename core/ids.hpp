@@ -68,6 +68,12 @@ public:
             return Error::Protocol;
         return Known{id};
     }
+    // The same of an id whose lives nobody counts.
+    Result<Known> find(uint32_t id) const noexcept {
+        if (!is_taken(id))
+            return Error::Protocol;
+        return Known{id};
+    }
     // Once only.
     void give(Known id) noexcept { (void)give(id.number_); }
 

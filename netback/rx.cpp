@@ -42,7 +42,8 @@ void GuestRx::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
         flags |= NETRXF_extra_info;
 
     for (uint32_t left = packet.total; left > 0;) {
-        const net::RxRequest request = ring_.take();
+        const Untrusted<net::RxRequest> request = ring_.take();
+        const uint32_t gref = request.part(&net::RxRequest::gref).raw(); // Xen's to judge
         const uint32_t size = min(left, page_size);
         for (uint32_t filled = 0; filled < size;) {
             const uint32_t bytes = min(piece->length - piece_done, size - filled);
@@ -50,12 +51,12 @@ void GuestRx::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
                 run_copies();
             const auto from = static_cast<uint16_t>(piece->offset + piece_done);
             if (piece->foreign)
-                copies_.peer_to_peer(piece->domid, piece->ref, from, domid_, request.gref,
+                copies_.peer_to_peer(piece->domid, piece->ref, from, domid_, gref,
                                      static_cast<uint16_t>(filled), static_cast<uint16_t>(bytes),
                                      start);
             else
-                copies_.to_peer(domid_, request.gref, static_cast<uint16_t>(filled), piece->gfn,
-                                from, static_cast<uint16_t>(bytes), start);
+                copies_.to_peer(domid_, gref, static_cast<uint16_t>(filled), piece->gfn, from,
+                                static_cast<uint16_t>(bytes), start);
             filled += bytes;
             piece_done += bytes;
             if (piece_done == piece->length) {
@@ -68,7 +69,7 @@ void GuestRx::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
         start_[answer_count_] = start;
         is_extra_[answer_count_++] = false;
         answer.response = net::RxResponse{};
-        answer.response.id = request.id;
+        answer.response.id = request.part(&net::RxRequest::id).raw(); // as it came
         answer.response.flags = flags | (left > 0 ? NETRXF_more_data : 0);
         answer.response.status = static_cast<int16_t>(size);
         if (flags & NETRXF_extra_info) {

@@ -6,6 +6,13 @@ namespace {
 
 constexpr const char* fault_tx_crosses_page = "guest-TX slot reaches over its page";
 
+// size: of its own bytes, which the first slot of a packet does not say.
+Result<DataSlot> data_slot(const net::TxRequest& request, uint32_t size) noexcept {
+    if (request.offset + size > page_size)
+        return Error::Protocol;
+    return DataSlot{request.gref, request.offset, static_cast<uint16_t>(size), request.id};
+}
+
 // A packet up to this size is copied into linear memory whole.
 constexpr uint32_t whole_head = 1600;
 // Of a larger one that much: all headers, whatever the slots look like, so that
@@ -23,6 +30,9 @@ static_assert((net::max_packet - shortest_header_slot + page_mask) / page_size <
 
 GuestTx::Verdict GuestTx::take_extras(uint32_t& left, PacketSlots& taken,
                                       xpv_offload& offload) noexcept {
+    const auto gso = [&offload](const net::ExtraInfo& info) noexcept {
+        return net::read_gso(info, offload);
+    };
     Verdict verdict = Verdict::Good;
     for (bool more = true; more;) {
         if (left == 0)
@@ -30,13 +40,15 @@ GuestTx::Verdict GuestTx::take_extras(uint32_t& left, PacketSlots& taken,
         if (taken.extras == tx_max_extras)
             return fatal("guest-TX packet with too many extra slots", taken.extras);
         const auto extra = ring_.take<net::ExtraInfo>();
+        const uint8_t type = extra.part(&net::ExtraInfo::type).raw(); // judged here
         --left;
         ++taken.extras;
-        switch (extra.type) {
+        switch (type) {
         case XEN_NETIF_EXTRA_TYPE_GSO:
-            if (const Result<void> known = net::read_gso(extra, offload); !known.ok()) {
+            if (const Result<void> known = extra.checked(gso); !known.ok()) {
                 if (known.error() == Error::Protocol)
-                    return fatal("guest-TX segmentation type or size is wrong", extra.u.gso.type);
+                    return fatal("guest-TX segmentation type or size is wrong",
+                                 extra.raw().u.gso.type);
                 verdict = Verdict::Drop;
             }
             if (!gso_)
@@ -50,9 +62,9 @@ GuestTx::Verdict GuestTx::take_extras(uint32_t& left, PacketSlots& taken,
         case XEN_NETIF_EXTRA_TYPE_HASH:
             break;
         default:
-            return fatal("guest-TX extra slot of unknown type", extra.type);
+            return fatal("guest-TX extra slot of unknown type", type);
         }
-        more = (extra.flags & XEN_NETIF_EXTRA_FLAG_MORE) != 0;
+        more = (extra.part(&net::ExtraInfo::flags).raw() & XEN_NETIF_EXTRA_FLAG_MORE) != 0;
     }
     return verdict;
 }
@@ -65,16 +77,18 @@ GuestTx::Verdict GuestTx::take_chain(uint32_t& left, PacketSlots& taken, uint32_
             return fatal("guest-TX packet ends in the middle of its slots", taken.count);
         if (taken.count == tx_fatal_slots)
             return fatal("guest-TX packet of too many slots", taken.count);
-        net::TxRequest& slot = slots_[taken.first + taken.count];
-        slot = ring_.take();
+        const Untrusted<net::TxRequest> request = ring_.take();
         --left;
-        ++taken.count;
-        if (uint32_t{slot.offset} + slot.size > page_size)
-            return fatal(fault_tx_crosses_page, uint32_t{slot.offset} + slot.size);
-        if (slot.size == 0)
+        const Result<DataSlot> slot = request.checked(
+            [](const net::TxRequest& wire) noexcept { return data_slot(wire, wire.size); });
+        if (!slot.ok())
+            return fatal(fault_tx_crosses_page,
+                         uint32_t{request.raw().offset} + request.raw().size);
+        if (slot.value().size == 0)
             verdict = Verdict::Drop;
-        later += slot.size;
-        more = (slot.flags & NETTXF_more_data) != 0;
+        later += slot.value().size;
+        slots_[taken.first + taken.count++] = slot.value();
+        more = (request.part(&net::TxRequest::flags).raw() & NETTXF_more_data) != 0;
     }
     return taken.count > tx_max_slots ? Verdict::Drop : verdict;
 }
@@ -83,24 +97,26 @@ GuestTx::Verdict GuestTx::take_chain(uint32_t& left, PacketSlots& taken, uint32_
 GuestTx::Verdict GuestTx::take_packet(uint32_t& left, PacketSlots& taken,
                                       xpv_netback_tx_packet& packet) noexcept {
     taken = PacketSlots{static_cast<uint16_t>(slot_count_), 1, 0, false};
-    net::TxRequest& first = slots_[taken.first];
-    first = ring_.take();
+    const Untrusted<net::TxRequest> request = ring_.take();
+    const uint16_t flags = request.part(&net::TxRequest::flags).raw(); // others mean nothing
+    DataSlot& first = slots_[taken.first];
+    first.id = request.part(&net::TxRequest::id).raw();
     --left;
 
     packet.offload = xpv_offload{};
-    if (first.flags & NETTXF_csum_blank)
+    if (flags & NETTXF_csum_blank)
         packet.offload.csum = XPV_CSUM_BLANK;
-    else if (first.flags & NETTXF_data_validated)
+    else if (flags & NETTXF_data_validated)
         packet.offload.csum = XPV_CSUM_VALIDATED;
 
     Verdict verdict = Verdict::Good;
-    if (first.flags & NETTXF_extra_info) {
+    if (flags & NETTXF_extra_info) {
         verdict = take_extras(left, taken, packet.offload);
         if (verdict == Verdict::Fatal)
             return verdict;
     }
     uint32_t later = 0;
-    if (first.flags & NETTXF_more_data) {
+    if (flags & NETTXF_more_data) {
         const Verdict chain = take_chain(left, taken, later);
         if (chain != Verdict::Good)
             verdict = chain;
@@ -109,14 +125,16 @@ GuestTx::Verdict GuestTx::take_packet(uint32_t& left, PacketSlots& taken,
     }
     // The first slot carries the total. One that is not larger than the others'
     // sum comes from frontends that overflow it with 64 KiB: no reason to leave.
-    const uint32_t total = first.size;
+    const uint32_t total = request.part(&net::TxRequest::size).raw();
     if (total <= later || total < net::ethernet_header)
         return Verdict::Drop;
     if (verdict != Verdict::Good)
         return verdict;
-    first.size = static_cast<uint16_t>(total - later);
-    if (uint32_t{first.offset} + first.size > page_size)
-        return fatal(fault_tx_crosses_page, uint32_t{first.offset} + first.size);
+    const Result<DataSlot> own = request.checked(
+        [&](const net::TxRequest& wire) noexcept { return data_slot(wire, total - later); });
+    if (!own.ok())
+        return fatal(fault_tx_crosses_page, request.raw().offset + total - later);
+    first = own.value();
     packet.total = total;
     return Verdict::Good;
 }
@@ -228,7 +246,7 @@ void GuestTx::run_copies() noexcept {
 
 void GuestTx::copy_packet(const PacketSlots& taken, const xpv_netback_tx_packet& packet,
                           uint32_t tag) noexcept {
-    const net::TxRequest* slot = &slots_[taken.first];
+    const DataSlot* slot = &slots_[taken.first];
     uint32_t done = 0; // of *slot
     for (uint32_t i = 0; i < packet.targets; ++i) {
         const xpv_netback_target& target = packet.target[i];
@@ -251,7 +269,7 @@ void GuestTx::copy_packet(const PacketSlots& taken, const xpv_netback_tx_packet&
 
 // A response for each slot that the packet took; extras have no id of their own.
 void GuestTx::answer(const PacketSlots& taken, int16_t status) noexcept {
-    const net::TxRequest* const slots = &slots_[taken.first];
+    const DataSlot* const slots = &slots_[taken.first];
     ring_.put(net::TxResponse{slots[0].id, status});
     for (uint32_t i = 0; i < taken.extras; ++i)
         ring_.put(net::TxResponse{0, NETIF_RSP_NULL});
@@ -265,7 +283,7 @@ void GuestTx::answer(const PacketSlots& taken, int16_t status) noexcept {
 void GuestTx::map_packet(const PacketSlots& taken, const xpv_netback_tx_packet& packet) noexcept {
     uint32_t skip = packet.head;
     for (uint32_t i = 0; i < taken.count; ++i) {
-        const net::TxRequest& slot = slots_[taken.first + i];
+        const DataSlot& slot = slots_[taken.first + i];
         if (slot.size <= skip) {
             skip -= slot.size;
             continue;

@@ -85,7 +85,7 @@ private:
     uint32_t taken_count_ = 0;
     uint32_t slot_count_ = 0;
     PacketSlots taken_[XPV_NETBACK_BATCH];
-    net::TxRequest slots_[net::ring_slots];
+    DataSlot slots_[net::ring_slots];
     TxMap* map_ = nullptr;
     CopyBatch copies_;
 };

@@ -86,7 +86,7 @@ void TxMap::fragment(uint32_t packet, uint32_t i, xpv_netback_tx_fragment& out) 
     out = xpv_netback_tx_fragment{frames_[p.frame[i]], p.offset[i], p.length[i]};
 }
 
-void TxMap::remember(uint32_t packet, const net::TxRequest* slots, uint32_t count,
+void TxMap::remember(uint32_t packet, const DataSlot* slots, uint32_t count,
                      uint32_t extras) noexcept {
     Packet& p = packets_[packet];
     p.slots = static_cast<uint16_t>(min(count, max_slots));

@@ -10,6 +10,14 @@
 
 namespace xpv::netback {
 
+// A data slot of a guest's, whose bytes lie inside one page.
+struct DataSlot {
+    uint32_t gref; // Xen's to judge
+    uint16_t offset;
+    uint16_t size;
+    uint16_t id; // goes back as it came
+};
+
 // Frames to map into and the packets that hold them. It can outlive its queue: a
 // packet may be anywhere in the kernel when the frontend leaves. All but done()
 // belongs to the queue's guest-TX poller, or to whoever takes over after it.
@@ -38,8 +46,7 @@ public:
     void abandon(uint32_t packet) noexcept;
     void fragment(uint32_t packet, uint32_t i, xpv_netback_tx_fragment& out) const noexcept;
     // To be answered when it comes back.
-    void remember(uint32_t packet, const net::TxRequest* slots, uint32_t count,
-                  uint32_t extras) noexcept;
+    void remember(uint32_t packet, const DataSlot* slots, uint32_t count, uint32_t extras) noexcept;
 
     // ---- and out ------------------------------------------------------------
 

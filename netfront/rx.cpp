@@ -9,6 +9,23 @@ using net::ExtraInfo;
 using net::RxRequest;
 using net::RxResponse;
 
+namespace {
+
+struct Bytes {
+    uint16_t offset;
+    uint16_t length;
+};
+
+// What a response has in its page. Protocol: nothing, or more than the page.
+Result<Bytes> bytes_of(const RxResponse& response) noexcept {
+    const int32_t length = response.status;
+    if (length <= 0 || response.offset + static_cast<uint32_t>(length) > page_size)
+        return Error::Protocol;
+    return Bytes{response.offset, static_cast<uint16_t>(length)};
+}
+
+} // namespace
+
 Result<void> Receive::open() noexcept {
     for (uint32_t i = 0; i < buffers; ++i)
         bare_[i] = static_cast<Buffer>(buffers - 1 - i);
@@ -81,69 +98,73 @@ void Receive::take_slot() noexcept {
     case Expect::Extra:
         take_extra(ring_->take<ExtraInfo>(), buffer);
         break;
-    case Expect::Data:
-        take_data(ring_->take(), buffer);
+    case Expect::Data: {
+        const Untrusted<RxResponse> response = ring_->take();
+        take_data(response, buffer);
+        go_on((response.part(&RxResponse::flags).raw() & NETRXF_more_data) != 0);
         break;
+    }
     }
 }
 
-void Receive::take_first(const RxResponse& response, Buffer buffer) noexcept {
+void Receive::take_first(const Untrusted<RxResponse>& response, Buffer buffer) noexcept {
+    const uint16_t flags = response.part(&RxResponse::flags).raw(); // others mean nothing
     packet_ = {};
     packet_start_ = piece_count_;
     extras_ = 0;
     slots_ = 0;
     // We never asked for the older way to say GSO, a slot before the packet.
-    bad_ = (response.flags & NETRXF_gso_prefix) != 0 ||
-           response.status < static_cast<int>(net::ethernet_header);
-    if (response.flags & NETRXF_csum_blank)
+    bad_ = (flags & NETRXF_gso_prefix) != 0 ||
+           response.part(&RxResponse::status).raw() < static_cast<int>(net::ethernet_header);
+    if (flags & NETRXF_csum_blank)
         packet_.offload.csum = XPV_CSUM_BLANK;
-    else if (response.flags & NETRXF_data_validated)
+    else if (flags & NETRXF_data_validated)
         packet_.offload.csum = XPV_CSUM_VALIDATED;
-    more_ = (response.flags & NETRXF_more_data) != 0;
-    if (!(response.flags & NETRXF_extra_info)) {
-        take_data(response, buffer);
-        return;
-    }
-    RxResponse only = response;
-    only.flags |= NETRXF_more_data; // not the end yet
-    take_data(only, buffer);
-    expect_ = Expect::Extra;
+    more_ = (flags & NETRXF_more_data) != 0;
+    take_data(response, buffer);
+    if (flags & NETRXF_extra_info)
+        expect_ = Expect::Extra;
+    else
+        go_on(more_);
 }
 
-void Receive::take_extra(const ExtraInfo& extra, Buffer buffer) noexcept {
+void Receive::take_extra(const Untrusted<ExtraInfo>& extra, Buffer buffer) noexcept {
+    const auto gso = [this](const ExtraInfo& info) noexcept {
+        return net::read_gso(info, packet_.offload);
+    };
+    const uint8_t type = extra.part(&ExtraInfo::type).raw(); // judged here
     keep(buffer);
-    if (++extras_ > max_rx_extras || extra.type == XEN_NETIF_EXTRA_TYPE_NONE ||
-        extra.type >= XEN_NETIF_EXTRA_TYPE_MAX)
+    if (++extras_ > max_rx_extras || type == XEN_NETIF_EXTRA_TYPE_NONE ||
+        type >= XEN_NETIF_EXTRA_TYPE_MAX)
         bad_ = true;
-    else if (extra.type == XEN_NETIF_EXTRA_TYPE_GSO && !net::read_gso(extra, packet_.offload).ok())
+    else if (type == XEN_NETIF_EXTRA_TYPE_GSO && !extra.checked(gso).ok())
         bad_ = true;
     if (extras_ > max_rx_extras)
         extras_ = max_rx_extras + 1; // no wrap, however many there are
-    if (extra.flags & XEN_NETIF_EXTRA_FLAG_MORE)
-        return;
-    if (more_)
-        expect_ = Expect::Data;
-    else
-        finish();
+    if (!(extra.part(&ExtraInfo::flags).raw() & XEN_NETIF_EXTRA_FLAG_MORE))
+        go_on(more_);
 }
 
-void Receive::take_data(const RxResponse& response, Buffer buffer) noexcept {
-    const auto length = static_cast<uint32_t>(response.status);
+void Receive::take_data(const Untrusted<RxResponse>& response, Buffer buffer) noexcept {
+    const Result<Bytes> bytes = response.checked(bytes_of);
     if (slots_ <= max_rx_pieces)
         ++slots_;
-    if (response.status <= 0 || response.offset + length > page_size || slots_ > max_rx_pieces ||
-        packet_.length + length > max_rx_packet)
+    if (!bytes.ok() || slots_ > max_rx_pieces ||
+        packet_.length + bytes.value().length > max_rx_packet)
         bad_ = true;
     if (bad_) {
         spoil();
         keep(buffer);
-    } else {
-        of_piece_[piece_count_] = buffer;
-        pieces_[piece_count_++] = {pages_.page(buffer), response.offset,
-                                   static_cast<uint16_t>(length)};
-        packet_.length += length;
+        return;
     }
-    if (response.flags & NETRXF_more_data)
+    of_piece_[piece_count_] = buffer;
+    pieces_[piece_count_++] = {pages_.page(buffer), bytes.value().offset, bytes.value().length};
+    packet_.length += bytes.value().length;
+}
+
+// After a slot that ends the packet, or does not.
+void Receive::go_on(bool more) noexcept {
+    if (more)
         expect_ = Expect::Data;
     else
         finish();

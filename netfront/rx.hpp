@@ -57,9 +57,10 @@ private:
 
     void keep(Buffer buffer) noexcept { ready_[ready_count_++] = buffer; }
     void take_slot() noexcept;
-    void take_first(const net::RxResponse& response, Buffer buffer) noexcept;
-    void take_extra(const net::ExtraInfo& extra, Buffer buffer) noexcept;
-    void take_data(const net::RxResponse& response, Buffer buffer) noexcept;
+    void take_first(const Untrusted<net::RxResponse>& response, Buffer buffer) noexcept;
+    void take_extra(const Untrusted<net::ExtraInfo>& extra, Buffer buffer) noexcept;
+    void take_data(const Untrusted<net::RxResponse>& response, Buffer buffer) noexcept;
+    void go_on(bool more) noexcept;
     void spoil() noexcept;
     void finish() noexcept;
     void carry_over() noexcept;

@@ -215,24 +215,30 @@ uint32_t Transmit::reap() noexcept {
 // False: it is one that no backend may send.
 bool Transmit::take_response() noexcept {
     Device& device = queue_.device();
-    const TxResponse response = ring_->take();
-    if (response.status == NETIF_RSP_NULL) {
+    const Untrusted<TxResponse> response = ring_->take();
+    const Untrusted<uint16_t> wire_id = response.part(&TxResponse::id);
+    const int16_t status = response.part(&TxResponse::status).raw(); // any other is an error
+    if (status == NETIF_RSP_NULL) {
         if (extras_ == 0) [[unlikely]] {
-            queue_.fault().raise("a null response without an extra, id", response.id);
+            queue_.fault().raise("a null response without an extra, id", wire_id.raw());
             return false;
         }
         --extras_;
         return true;
     }
-    if (!ids_.give(response.id).ok()) [[unlikely]] {
-        queue_.fault().raise("a transmit response for no request, id", response.id);
+    const auto answered =
+        wire_id.checked([this](uint16_t number) noexcept { return ids_.find(number); });
+    if (!answered.ok()) [[unlikely]] {
+        queue_.fault().raise("a transmit response for no request, id", wire_id.raw());
         return false;
     }
-    if (response.status != NETIF_RSP_OKAY) [[unlikely]]
+    const uint32_t id = answered.value().number();
+    ids_.give(answered.value());
+    if (status != NETIF_RSP_OKAY) [[unlikely]]
         ++device.counters(queue_.index()).tx_errors;
-    done_bytes_ += size_[response.id];
-    size_[response.id] = 0;
-    if (void*& packet = packets_[response.id]; packet != nullptr) {
+    done_bytes_ += size_[id];
+    size_[id] = 0;
+    if (void*& packet = packets_[id]; packet != nullptr) {
         done_[done_count_++] = packet;
         packet = nullptr;
         if (done_count_ == XPV_NETFRONT_BATCH)
