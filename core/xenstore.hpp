@@ -4,6 +4,7 @@
 // names the node, the value and the range.
 #pragma once
 
+#include "core/id.hpp"
 #include "core/kapi.h"
 #include "core/result.hpp"
 
@@ -67,6 +68,9 @@ public:
     // Inside transact() or outside.
     Result<void> write(const NodeName& key, uint32_t number) const noexcept;
     Result<void> write(const NodeName& key, const char* text) const noexcept;
+    template <class Tag> Result<void> write(const NodeName& key, Id<Tag> id) const noexcept {
+        return write(key, id.number());
+    }
     Result<void> remove(const NodeName& key) const noexcept;
 
     // body() between begin and end, again when others wrote at the same time, at

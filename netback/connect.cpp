@@ -18,16 +18,20 @@ Result<void> Device::advertise() const noexcept {
 Result<void> Device::make_queue(uint32_t index, uint32_t count, const xpv_net_features& features,
                                 bool map) noexcept {
     net::QueuePlace place;
-    XPV_TRY_SET(place, net::QueuePlace::read(store(), index, count));
+    XPV_TRY_SET(place, net::QueuePlace::read(store(), QueueIndex{index}, count));
     void* memory = xpv_alloc(sizeof(xpv_netback_queue));
     if (memory == nullptr)
         return Error::NoMemory;
-    queues_[index] = new (memory) xpv_netback_queue{
-        bus(), faults(), index, place, net::permitted(settings_.net).gso_v4, features.rx_notify};
+    queues_[index] = new (memory) xpv_netback_queue{bus(),
+                                                    faults(),
+                                                    QueueIndex{index},
+                                                    place,
+                                                    net::permitted(settings_.net).gso_v4,
+                                                    features.rx_notify};
     queue_count_ = index + 1;
     if (const Result<void> mapped = queues_[index]->open(map); !mapped.ok()) {
         xpv_log(bus(), XPV_LOG_ERR, "queue %u: cannot use rings tx %u rx %u: error %d", index,
-                place.tx_ref, place.rx_ref, to_errno(mapped));
+                place.tx_ref.number(), place.rx_ref.number(), to_errno(mapped));
         return mapped;
     }
     return {};
@@ -74,8 +78,8 @@ Result<void> Device::connect() noexcept {
         const net::QueuePlace& place = queues_[i]->place;
         if (const Result<void> bound = queues_[i]->bind(shim[i]); !bound.ok()) {
             xpv_log(bus(), XPV_LOG_ERR,
-                    "queue %u: cannot bind event channels tx %u rx %u: error %d", i, place.tx_port,
-                    place.rx_port, to_errno(bound));
+                    "queue %u: cannot bind event channels tx %u rx %u: error %d", i,
+                    place.tx_port.number(), place.rx_port.number(), to_errno(bound));
             return bound;
         }
     }

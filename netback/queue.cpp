@@ -3,15 +3,15 @@
 
 namespace xpv::netback {
 
-Queue::Queue(xpv_xenbus* bus_in, FaultLine& line, uint32_t index, const net::QueuePlace& place_in,
+Queue::Queue(xpv_xenbus* bus_in, FaultLine& line, QueueIndex index, const net::QueuePlace& place_in,
              bool gso, bool rx_notify) noexcept
     : bus{bus_in}, place{place_in}, fault{line, index},
       tx{xpv_xenbus_peer(bus_in), gso, counters, fault}, rx{xpv_xenbus_peer(bus_in), rx_notify,
                                                             counters, fault} {}
 
 Result<void> Queue::open(bool map_packets) noexcept {
-    XPV_TRY(tx_ring.map(bus, Span<const uint32_t>{&place.tx_ref, 1}));
-    XPV_TRY(rx_ring.map(bus, Span<const uint32_t>{&place.rx_ref, 1}));
+    XPV_TRY(tx_ring.map(bus, Span<const GrantRef>{&place.tx_ref, 1}));
+    XPV_TRY(rx_ring.map(bus, Span<const GrantRef>{&place.rx_ref, 1}));
     if (map_packets) {
         map = TxMap::create(xpv_xenbus_peer(bus), &counters);
         if (map == nullptr)
@@ -66,7 +66,7 @@ void xpv_netback_tx_execute(xpv_netback_queue* queue, xpv_netback_tx_packet* pac
 }
 
 void xpv_netback_tx_done(xpv_netback_map* map, uint32_t mapped) {
-    reinterpret_cast<TxMap*>(map)->done(mapped);
+    reinterpret_cast<TxMap*>(map)->done(TxMap::PacketId{mapped});
 }
 
 uint32_t xpv_netback_map_reap(xpv_netback_map* handle) {
@@ -141,7 +141,7 @@ template <class Ring, class Owner>
 void view(const Ring& ring, const xpv::EventGate<Owner>& gate, xpv_ring_view& out) noexcept {
     out = {};
     ring.view(out);
-    out.port = gate.port();
+    out.port = gate.port().number();
     out.owes_eoi = gate.owes_eoi();
 }
 

@@ -11,8 +11,8 @@
 namespace xpv::netback {
 
 struct Queue : NoCopy {
-    Queue(xpv_xenbus* bus, FaultLine& line, uint32_t index, const net::QueuePlace& place, bool gso,
-          bool rx_notify) noexcept;
+    Queue(xpv_xenbus* bus, FaultLine& line, QueueIndex index, const net::QueuePlace& place,
+          bool gso, bool rx_notify) noexcept;
 
     // Map and check both rings; make what maps packets, if wanted. May sleep.
     Result<void> open(bool map_packets) noexcept;

@@ -43,7 +43,7 @@ void GuestRx::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
 
     for (uint32_t left = packet.total; left > 0;) {
         const Untrusted<net::RxRequest> request = ring_.take();
-        const uint32_t gref = request.part(&net::RxRequest::gref).raw(); // Xen's to judge
+        const GrantRef gref{request.part(&net::RxRequest::gref).raw()}; // Xen's to judge
         const uint32_t size = min(left, page_size);
         for (uint32_t filled = 0; filled < size;) {
             const uint32_t bytes = min(piece->length - piece_done, size - filled);
@@ -51,7 +51,7 @@ void GuestRx::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
                 run_copies();
             const auto from = static_cast<uint16_t>(piece->offset + piece_done);
             if (piece->foreign)
-                copies_.peer_to_peer(piece->domid, piece->ref, from, domid_, gref,
+                copies_.peer_to_peer(piece->domid, GrantRef{piece->ref}, from, domid_, gref,
                                      static_cast<uint16_t>(filled), static_cast<uint16_t>(bytes),
                                      start);
             else

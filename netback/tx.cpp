@@ -10,7 +10,8 @@ constexpr const char* fault_tx_crosses_page = "guest-TX slot reaches over its pa
 Result<DataSlot> data_slot(const net::TxRequest& request, uint32_t size) noexcept {
     if (request.offset + size > page_size)
         return Error::Protocol;
-    return DataSlot{request.gref, request.offset, static_cast<uint16_t>(size), request.id};
+    return DataSlot{GrantRef{request.gref}, request.offset, static_cast<uint16_t>(size),
+                    request.id};
 }
 
 // A packet up to this size is copied into linear memory whole.
@@ -179,7 +180,7 @@ void GuestTx::plan(const PacketSlots& taken, uint32_t map_above,
 
     if (map_ != nullptr && packet.total > map_above &&
         plan_pages(taken, XPV_NETBACK_TX_PAGES, packet)) {
-        packet.mapped = map_->begin(packet.pages);
+        packet.mapped = map_->begin(packet.pages).number();
         if (packet.mapped != XPV_NETBACK_TX_COPIED) {
             packet.fragments = packet.pages;
             packet.pages = 0;
@@ -219,7 +220,7 @@ uint32_t GuestTx::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t 
             // given up as well.
             for (uint32_t i = 0; i < taken_count_; ++i)
                 if (packets[i].mapped != XPV_NETBACK_TX_COPIED)
-                    map_->abandon(packets[i].mapped);
+                    map_->abandon(TxMap::PacketId{packets[i].mapped});
             taken_count_ = 0;
             return 0;
         case Verdict::Drop:
@@ -288,7 +289,8 @@ void GuestTx::map_packet(const PacketSlots& taken, const xpv_netback_tx_packet& 
             skip -= slot.size;
             continue;
         }
-        map_->add(packet.mapped, slot.gref, static_cast<uint16_t>(slot.offset + skip),
+        map_->add(TxMap::PacketId{packet.mapped}, slot.gref,
+                  static_cast<uint16_t>(slot.offset + skip),
                   static_cast<uint16_t>(slot.size - skip));
         skip = 0;
     }
@@ -308,9 +310,10 @@ void GuestTx::finish(const PacketSlots& taken, xpv_netback_tx_packet& packet) no
 }
 
 void GuestTx::finish_mapped(const PacketSlots& taken, xpv_netback_tx_packet& packet) noexcept {
-    const bool complete = map_->complete(packet.mapped);
+    const TxMap::PacketId mapped{packet.mapped};
+    const bool complete = map_->complete(mapped);
     if (packet.targets == 0 || taken.failed || !complete) {
-        map_->abandon(packet.mapped);
+        map_->abandon(mapped);
         PacketSlots lost = taken;
         lost.failed = true;
         finish(lost, packet);
@@ -318,8 +321,8 @@ void GuestTx::finish_mapped(const PacketSlots& taken, xpv_netback_tx_packet& pac
     }
     packet.good = true;
     for (uint32_t i = 0; i < packet.fragments; ++i)
-        map_->fragment(packet.mapped, i, packet.fragment[i]);
-    map_->remember(packet.mapped, &slots_[taken.first], taken.count, taken.extras);
+        map_->fragment(mapped, i, packet.fragment[i]);
+    map_->remember(mapped, &slots_[taken.first], taken.count, taken.extras);
 }
 
 // Answer the packets whose pages came back.

@@ -39,7 +39,7 @@ Result<void> Device::make_queues(uint32_t count) noexcept {
         Result<void> made = Error::NoMemory;
         Queue* queue = nullptr;
         if (memory != nullptr) {
-            queue = new (memory) xpv_netfront_queue{*this, i};
+            queue = new (memory) xpv_netfront_queue{*this, QueueIndex{i}};
             made = queue->open(features_.split);
         }
         if (made.ok()) {

@@ -8,7 +8,7 @@ static_assert(XPV_NETFRONT_RING == net::ring_slots);
 static_assert(XPV_NETFRONT_MAX_MTU == net::max_packet - net::ethernet_header - 4);
 static_assert(XPV_NETFRONT_MAX_COPYBREAK <= page_size);
 
-Queue::Queue(Device& device, uint32_t index) noexcept
+Queue::Queue(Device& device, QueueIndex index) noexcept
     : tx{*this}, rx{*this}, device_{device}, index_{index} {}
 
 Result<void> Queue::open(bool split) noexcept {
@@ -16,13 +16,13 @@ Result<void> Queue::open(bool split) noexcept {
     XPV_TRY(tx.open());
     XPV_TRY(rx.open());
     const NodeName name{"vif", device_.settings().handle, "-q"};
-    const NodeName name_rx{name.text(), index_, split ? "-rx" : ""};
+    const NodeName name_rx{name.text(), index_.number(), split ? "-rx" : ""};
     xpv_netfront_counters& counters = device_.counters(index_);
     XPV_TRY(gate_.offer(device_.bus(), name_rx.text(), this, poller, counters.rx_events,
                         counters.rx_spurious));
     if (!split)
         return {};
-    const NodeName name_tx{name.text(), index_, "-tx"};
+    const NodeName name_tx{name.text(), index_.number(), "-tx"};
     return tx_gate_.offer(device_.bus(), name_tx.text(), this, poller, counters.tx_events,
                           counters.tx_spurious);
 }
@@ -35,7 +35,7 @@ void Queue::close() noexcept {
 }
 
 // Hard interrupts.
-void Queue::schedule(uint32_t) noexcept { xpv_netfront_os_schedule(device_.os(), index_); }
+void Queue::schedule(uint32_t) noexcept { xpv_netfront_os_schedule(device_.os(), index_.number()); }
 
 // Transmit is armed under its lock; its events are paid for here, too.
 bool Queue::idle() noexcept {
@@ -111,7 +111,7 @@ void xpv_netfront_set_copybreak(xpv_netfront* device, uint32_t bytes) {
 }
 
 xpv_netfront_counters* xpv_netfront_queue_counters(xpv_netfront* device, uint32_t index) {
-    return &device->counters(index);
+    return &device->counters(xpv::QueueIndex{index});
 }
 
 bool xpv_netfront_view(xpv_netfront* device, uint32_t index, xpv_netfront_rings* rings) {

@@ -16,7 +16,7 @@ class Device;
 // A connected queue pair. Its parts are made by Device::connect and end with it.
 class Queue : NoCopy {
 public:
-    Queue(Device& device, uint32_t index) noexcept;
+    Queue(Device& device, QueueIndex index) noexcept;
 
     // Rings, references, event channels. May sleep.
     Result<void> open(bool split) noexcept;
@@ -25,7 +25,7 @@ public:
     void close() noexcept;
 
     Device& device() const noexcept { return device_; }
-    uint32_t index() const noexcept { return index_; }
+    QueueIndex index() const noexcept { return index_; }
     QueueFault fault() const noexcept; // any context
     bool split() const noexcept { return split_; }
     const EventGate<Queue>& rx_gate() const noexcept { return gate_; }
@@ -45,7 +45,7 @@ private:
     static constexpr uint32_t poller = 1;
 
     Device& device_;
-    const uint32_t index_;
+    const QueueIndex index_;
     bool split_ = false;
     EventGate<Queue> gate_;    // receive, or both
     EventGate<Queue> tx_gate_; // when split
@@ -66,7 +66,7 @@ public:
     xpv_netfront_os* os() const noexcept { return os_; }
     const xpv_netfront_settings& settings() const noexcept { return settings_; }
     const xpv_net_features& features() const noexcept { return features_; }
-    xpv_netfront_counters& counters(uint32_t index) noexcept { return counters_[index]; }
+    xpv_netfront_counters& counters(QueueIndex index) noexcept { return counters_[index.number()]; }
     Queue* queue(uint32_t index) const noexcept {
         return index < queue_count_ ? queues_[index] : nullptr;
     }

@@ -36,7 +36,7 @@ Result<void> write_answer(const Xenstore& store, const xpv_net_settings& setting
         if (offer.multi_queue)
             XPV_TRY(store.write("multi-queue-num-queues", queues.size()));
         for (uint32_t i = 0; i < queues.size(); ++i)
-            XPV_TRY(queues[i].write(store, i, queues.size()));
+            XPV_TRY(queues[i].write(store, QueueIndex{i}, queues.size()));
         return net::write_features(store, Role::Front, settings);
     });
 }

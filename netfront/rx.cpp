@@ -42,9 +42,9 @@ void Receive::close() noexcept {
     ring_.close();
     const auto closed = pages_.close([&](xpv_page* page, bool ended) noexcept {
         if (ended)
-            xpv_netfront_os_pages_put(device.os(), queue_.index(), 1, &page);
+            xpv_netfront_os_pages_put(device.os(), queue_.index().number(), 1, &page);
         else
-            xpv_netfront_os_page_detach(device.os(), queue_.index(), page);
+            xpv_netfront_os_page_detach(device.os(), queue_.index().number(), page);
     });
     counters.grants_ended += closed.ended;
     counters.grants_deferred += closed.deferred;
@@ -224,7 +224,7 @@ void Receive::post(Buffer buffer) noexcept {
     slot_[slot] = buffer;
     RxRequest request{};
     request.id = static_cast<uint16_t>(slot);
-    request.gref = pages_.ref(buffer);
+    request.gref = pages_.ref(buffer).number();
     ring_->put(request);
 }
 
@@ -241,7 +241,8 @@ bool Receive::refill() noexcept {
     xpv_page* fresh[get_batch];
     while (bare_count_ > 0 && enough) {
         const uint32_t want = min(bare_count_, get_batch);
-        const uint32_t got = xpv_netfront_os_pages_get(device.os(), queue_.index(), want, fresh);
+        const uint32_t got =
+            xpv_netfront_os_pages_get(device.os(), queue_.index().number(), want, fresh);
         enough = got == want;
         pages_.grant({bare_ + bare_count_ - got, got}, fresh);
         for (uint32_t i = 0; i < got; ++i)
@@ -259,7 +260,7 @@ bool Receive::refill() noexcept {
 
 void Receive::view(xpv_netfront_ring_view& view) const noexcept {
     ring_.view(view.ring);
-    view.ring.port = queue_.rx_gate().port();
+    view.ring.port = queue_.rx_gate().port().number();
     view.ring.owes_eoi = queue_.rx_gate().owes_eoi();
     view.in_flight = ring_->in_flight();
     view.buffers = ready_count_;

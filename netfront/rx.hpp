@@ -44,7 +44,7 @@ public:
         return found;
     }
 
-    uint32_t ref() const noexcept { return ring_.refs()[0]; }
+    GrantRef ref() const noexcept { return ring_.refs()[0]; }
     void view(xpv_netfront_ring_view& view) const noexcept;
 
 private:

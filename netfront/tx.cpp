@@ -59,7 +59,7 @@ uint32_t Transmit::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload 
     const uint32_t slots = count + (offload.gso != XPV_GSO_NONE);
     const uint32_t most = device.features().sg ? max_tx_buffers : 1;
     const TxLayout layout{total};
-    uint32_t ids[max_tx_buffers];
+    RequestId ids[max_tx_buffers];
 
     if (device.broken() || total < net::ethernet_header || total > net::max_packet ||
         count > most || !negotiated(offload, how.ipv6) || slots > ring_->free() ||
@@ -71,9 +71,9 @@ uint32_t Transmit::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload 
     }
     copy(runs, ids, layout);
     put_slots(ids, count, total, offload);
-    size_[ids[0]] = static_cast<uint16_t>(total);
+    size_[ids[0].number()] = static_cast<uint16_t>(total);
     if (how.packet != nullptr) {
-        packets_[ids[0]] = how.packet;
+        packets_[ids[0].number()] = how.packet;
         store_once(&held_, held_ + 1);
     }
     ++counters.tx_packets;
@@ -104,15 +104,15 @@ uint32_t Transmit::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload 
 }
 
 // Ids of count buffers that are there and granted: all of them or none.
-bool Transmit::take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count,
+bool Transmit::take_buffers(RequestId (&ids)[max_tx_buffers], uint32_t count,
                             TxLayout layout) noexcept {
     for (uint32_t i = 0; i < count; ++i) {
         ids[i] = ids_.take();
-        if (ids[i] != ids_.none && (pages_.page(layout.page(ids[i])) != nullptr ||
-                                    prepare(layout.page(ids[i])))) [[likely]]
+        if (ids[i] != RequestId::none() && (pages_.page(layout.page(ids[i])) != nullptr ||
+                                            prepare(layout.page(ids[i])))) [[likely]]
             continue;
         for (uint32_t k = 0; k <= i; ++k)
-            if (ids[k] != ids_.none)
+            if (ids[k] != RequestId::none())
                 (void)ids_.give(ids[k]);
         return false;
     }
@@ -131,7 +131,7 @@ bool Transmit::prepare(uint32_t index) noexcept {
     return true;
 }
 
-void Transmit::copy(Span<const xpv_bytes> runs, const uint32_t* ids,
+void Transmit::copy(Span<const xpv_bytes> runs, const RequestId* ids,
                     TxLayout layout) const noexcept {
     uint8_t* to = bytes_[layout.page(*ids)] + layout.offset(*ids);
     uint32_t space = page_size; // for a packet that ends sooner, more than is needed
@@ -154,14 +154,14 @@ void Transmit::copy(Span<const xpv_bytes> runs, const uint32_t* ids,
 
 // The first slot carries the size of the whole packet, the others their own;
 // extras come right after the first.
-void Transmit::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
+void Transmit::put_slots(const RequestId* ids, uint32_t count, uint32_t total,
                          xpv_offload offload) noexcept {
     const bool gso = offload.gso != XPV_GSO_NONE;
     const TxLayout layout{total};
     TxRequest request{};
-    request.gref = pages_.ref(layout.page(ids[0]));
+    request.gref = pages_.ref(layout.page(ids[0])).number();
     request.offset = static_cast<uint16_t>(layout.offset(ids[0]));
-    request.id = static_cast<uint16_t>(ids[0]);
+    request.id = static_cast<uint16_t>(ids[0].number());
     request.size = static_cast<uint16_t>(total);
     if (offload.csum == XPV_CSUM_BLANK)
         request.flags = NETTXF_csum_blank | NETTXF_data_validated;
@@ -178,8 +178,8 @@ void Transmit::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
     }
     for (uint32_t i = 1; i < count; ++i) {
         const bool last = i + 1 == count;
-        request.gref = pages_.ref(layout.page(ids[i]));
-        request.id = static_cast<uint16_t>(ids[i]);
+        request.gref = pages_.ref(layout.page(ids[i])).number();
+        request.id = static_cast<uint16_t>(ids[i].number());
         request.flags = last ? 0 : NETTXF_more_data;
         request.size = static_cast<uint16_t>(last ? total - i * page_size : page_size);
         ring_->put(request);
@@ -226,14 +226,14 @@ bool Transmit::take_response() noexcept {
         --extras_;
         return true;
     }
-    const auto answered =
+    const Result<RequestId> answered =
         wire_id.checked([this](uint16_t number) noexcept { return ids_.find(number); });
     if (!answered.ok()) [[unlikely]] {
         queue_.fault().raise("a transmit response for no request, id", wire_id.raw());
         return false;
     }
     const uint32_t id = answered.value().number();
-    ids_.give(answered.value());
+    (void)ids_.give(answered.value());
     if (status != NETIF_RSP_OKAY) [[unlikely]]
         ++device.counters(queue_.index()).tx_errors;
     done_bytes_ += size_[id];
@@ -252,7 +252,8 @@ void Transmit::hand_back() noexcept {
         return;
     if (done_count_ > 0)
         store_once(&held_, held_ - done_count_);
-    xpv_netfront_os_tx_done(queue_.device().os(), queue_.index(), done_count_, done_, done_bytes_);
+    xpv_netfront_os_tx_done(queue_.device().os(), queue_.index().number(), done_count_, done_,
+                            done_bytes_);
     done_count_ = 0;
     done_bytes_ = 0;
 }
@@ -322,7 +323,7 @@ bool Transmit::poll(bool late) noexcept {
 
 void Transmit::view(xpv_netfront_ring_view& view) const noexcept {
     ring_.view(view.ring);
-    view.ring.port = queue_.tx_gate().port();
+    view.ring.port = queue_.tx_gate().port().number();
     view.ring.owes_eoi = queue_.tx_gate().owes_eoi();
     view.in_flight = ids_.in_use();
     view.buffers = buffers_;
