@@ -125,7 +125,9 @@ public:
     // Copy the next response out. Only as often as pending() said.
     template <class Slot = Response> Untrusted<Slot> take() noexcept {
         static_assert(sizeof(Slot) <= sizeof(Entry));
-        return Untrusted<Slot>{copy_from_shared(reinterpret_cast<const Slot*>(entry(rsp_cons_++)))};
+        return Untrusted<Slot>::of([this]() noexcept {
+            return copy_from_shared(reinterpret_cast<const Slot*>(entry(rsp_cons_++)));
+        });
     }
 
     // Before sleeping: ask for an event once `more` further responses are there
@@ -200,7 +202,9 @@ public:
     // Only as often as pending() said.
     template <class Slot = Request> Untrusted<Slot> take() noexcept {
         static_assert(sizeof(Slot) <= sizeof(Entry));
-        return Untrusted<Slot>{copy_from_shared(reinterpret_cast<const Slot*>(entry(req_cons_++)))};
+        return Untrusted<Slot>::of([this]() noexcept {
+            return copy_from_shared(reinterpret_cast<const Slot*>(entry(req_cons_++)));
+        });
     }
 
     // Write one response, visible after publish(). Needs in_service() > 0.

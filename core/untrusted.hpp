@@ -10,6 +10,10 @@ namespace xpv {
 template <class T> class Untrusted {
 public:
     explicit constexpr Untrusted(const T& value) noexcept : value_{value} {}
+    // What read() returns, where it is made: a copy of a slot would be taken apart.
+    template <class Read> static constexpr Untrusted of(Read read) noexcept {
+        return Untrusted{read, 0};
+    }
 
     // A member of it, trusted no more than the whole.
     template <class Member, class Whole>
@@ -26,6 +30,8 @@ public:
     constexpr const T& raw() const noexcept { return value_; }
 
 private:
+    template <class Read> constexpr Untrusted(Read read, int) noexcept : value_(read()) {}
+
     T value_;
 };
 

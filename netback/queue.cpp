@@ -5,9 +5,9 @@ namespace xpv::netback {
 
 Queue::Queue(xpv_xenbus* bus_in, FaultLine& line, QueueIndex index, const net::QueuePlace& place_in,
              bool gso, bool rx_notify) noexcept
-    : bus{bus_in}, place{place_in}, fault{line, index},
-      tx{xpv_xenbus_peer(bus_in), gso, counters, fault}, rx{xpv_xenbus_peer(bus_in), rx_notify,
-                                                            counters, fault} {}
+    : bus{bus_in}, place{place_in}, fault{line, index}, tx{xpv_xenbus_peer(bus_in), gso, counters,
+                                                           fault, gates[0]},
+      rx{xpv_xenbus_peer(bus_in), rx_notify, counters, fault, rx_gate()} {}
 
 Result<void> Queue::open(bool map_packets) noexcept {
     XPV_TRY(tx_ring.map(bus, Span<const GrantRef>{&place.tx_ref, 1}));
@@ -46,23 +46,12 @@ using xpv::netback::TxMap;
 
 uint32_t xpv_netback_tx_gather(xpv_netback_queue* queue, xpv_netback_tx_packet* packets,
                                uint32_t max, uint32_t map_above) {
-    bool notify = false;
-    const uint32_t count = queue->tx.gather(packets, max, map_above, notify);
-    if (notify) {
-        ++queue->counters.tx_notifies;
-        queue->tx_gate().notify();
-    }
-    return count;
+    return queue->tx.gather(packets, max, map_above);
 }
 
 void xpv_netback_tx_execute(xpv_netback_queue* queue, xpv_netback_tx_packet* packets,
                             uint32_t count) {
-    bool notify = false;
-    queue->tx.execute(packets, count, notify);
-    if (notify) {
-        ++queue->counters.tx_notifies;
-        queue->tx_gate().notify();
-    }
+    queue->tx.execute(packets, count);
 }
 
 void xpv_netback_tx_done(xpv_netback_map* map, uint32_t mapped) {
@@ -102,13 +91,7 @@ void xpv_netback_idle(xpv_netback_queue* queue, xpv_netback_poller poller, uint3
 
 uint32_t xpv_netback_rx_send(xpv_netback_queue* queue, const xpv_netback_rx_packet* packets,
                              uint32_t count) {
-    bool notify = false;
-    const uint32_t sent = queue->rx.send(packets, count, notify);
-    if (notify) {
-        ++queue->counters.rx_notifies;
-        queue->rx_gate().notify();
-    }
-    return sent;
+    return queue->rx.send(packets, count);
 }
 
 bool xpv_netback_rx_starved(xpv_netback_queue* queue, uint32_t waited_ms,

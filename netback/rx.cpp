@@ -98,9 +98,7 @@ void GuestRx::put_answers() noexcept {
     answer_count_ = 0;
 }
 
-uint32_t GuestRx::send(const xpv_netback_rx_packet* packets, uint32_t count,
-                       bool& notify) noexcept {
-    notify = false;
+uint32_t GuestRx::send(const xpv_netback_rx_packet* packets, uint32_t count) noexcept {
     if (fault_.raised())
         return 0;
     const Result<uint32_t> pending = ring_.pending();
@@ -130,7 +128,10 @@ uint32_t GuestRx::send(const xpv_netback_rx_packet* packets, uint32_t count,
             ++counters_.rx_errors;
     counters_.rx_packets += sent;
     put_answers();
-    notify = ring_.publish();
+    if (ring_.publish()) {
+        ++counters_.rx_notifies;
+        gate_.notify();
+    }
     return sent;
 }
 

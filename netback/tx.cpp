@@ -6,12 +6,11 @@ namespace {
 
 constexpr const char* fault_tx_crosses_page = "guest-TX slot reaches over its page";
 
-// size: of its own bytes, which the first slot of a packet does not say.
-Result<DataSlot> data_slot(const net::TxRequest& request, uint32_t size) noexcept {
-    if (request.offset + size > page_size)
-        return Error::Protocol;
-    return DataSlot{GrantRef{request.gref}, request.offset, static_cast<uint16_t>(size),
-                    request.id};
+// A slot with its own bytes, which the first one of a packet does not say. False: they reach
+// over its page.
+bool data_slot(const net::TxRequest& request, uint32_t size, DataSlot& slot) noexcept {
+    slot = {GrantRef{request.gref}, request.offset, static_cast<uint16_t>(size), request.id};
+    return request.offset + size <= page_size;
 }
 
 // A packet up to this size is copied into linear memory whole.
@@ -80,15 +79,16 @@ GuestTx::Verdict GuestTx::take_chain(uint32_t& left, PacketSlots& taken, uint32_
             return fatal("guest-TX packet of too many slots", taken.count);
         const Untrusted<net::TxRequest> request = ring_.take();
         --left;
-        const Result<DataSlot> slot = request.checked(
-            [](const net::TxRequest& wire) noexcept { return data_slot(wire, wire.size); });
-        if (!slot.ok())
+        DataSlot& slot = slots_[taken.first + taken.count++];
+        const auto own = [&slot](const net::TxRequest& wire) noexcept {
+            return data_slot(wire, wire.size, slot);
+        };
+        if (!request.checked(own))
             return fatal(fault_tx_crosses_page,
                          uint32_t{request.raw().offset} + request.raw().size);
-        if (slot.value().size == 0)
+        if (slot.size == 0)
             verdict = Verdict::Drop;
-        later += slot.value().size;
-        slots_[taken.first + taken.count++] = slot.value();
+        later += slot.size;
         more = (request.part(&net::TxRequest::flags).raw() & NETTXF_more_data) != 0;
     }
     return taken.count > tx_max_slots ? Verdict::Drop : verdict;
@@ -131,11 +131,11 @@ GuestTx::Verdict GuestTx::take_packet(uint32_t& left, PacketSlots& taken,
         return Verdict::Drop;
     if (verdict != Verdict::Good)
         return verdict;
-    const Result<DataSlot> own = request.checked(
-        [&](const net::TxRequest& wire) noexcept { return data_slot(wire, total - later); });
-    if (!own.ok())
+    const auto own = [&](const net::TxRequest& wire) noexcept {
+        return data_slot(wire, total - later, first);
+    };
+    if (!request.checked(own))
         return fatal(fault_tx_crosses_page, request.raw().offset + total - later);
-    first = own.value();
     packet.total = total;
     return Verdict::Good;
 }
@@ -196,9 +196,8 @@ void GuestTx::plan(const PacketSlots& taken, uint32_t map_above,
         packet.page_bytes[i] = static_cast<uint16_t>(min(rest, page_size));
 }
 
-uint32_t GuestTx::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t map_above,
-                         bool& notify) noexcept {
-    notify = false;
+uint32_t GuestTx::gather(xpv_netback_tx_packet* packets, uint32_t max,
+                         uint32_t map_above) noexcept {
     taken_count_ = slot_count_ = 0;
     if (fault_.raised())
         return 0;
@@ -235,8 +234,15 @@ uint32_t GuestTx::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t 
         }
     }
     if (taken_count_ == 0 && ring_.unpublished() > 0)
-        notify = ring_.publish();
+        publish();
     return taken_count_;
+}
+
+void GuestTx::publish() noexcept {
+    if (!ring_.publish())
+        return;
+    ++counters_.tx_notifies;
+    gate_.notify();
 }
 
 void GuestTx::run_copies() noexcept {
@@ -337,7 +343,7 @@ void GuestTx::reap() noexcept {
     });
 }
 
-void GuestTx::execute(xpv_netback_tx_packet* packets, uint32_t count, bool& notify) noexcept {
+void GuestTx::execute(xpv_netback_tx_packet* packets, uint32_t count) noexcept {
     for (uint32_t i = 0; i < count; ++i) {
         if (packets[i].targets == 0)
             continue;
@@ -361,7 +367,7 @@ void GuestTx::execute(xpv_netback_tx_packet* packets, uint32_t count, bool& noti
         }
     }
     taken_count_ = slot_count_ = 0;
-    notify = ring_.publish();
+    publish();
 }
 
 } // namespace xpv::netback

@@ -5,11 +5,14 @@
 
 #include "core/copy.hpp"
 #include "core/fault_line.hpp"
+#include "core/gate.hpp"
 #include "net/netif.hpp"
 #include "netback/abi.h"
 #include "netback/tx_map.hpp"
 
 namespace xpv::netback {
+
+struct Queue;
 
 // One data slot more than the header's limit would be enough for us; a longer
 // chain costs nothing more, and beyond any packet's needs it is an attack.
@@ -21,8 +24,9 @@ inline constexpr uint32_t tx_max_extras = XEN_NETIF_EXTRA_TYPE_MAX - 1;
 // Belongs to the queue's guest-TX poller.
 class GuestTx : NoCopy {
 public:
-    GuestTx(uint16_t domid, bool gso, xpv_netback_counters& counters, QueueFault fault) noexcept
-        : counters_{counters}, fault_{fault}, domid_{domid}, gso_{gso} {}
+    GuestTx(uint16_t domid, bool gso, xpv_netback_counters& counters, QueueFault fault,
+            const EventGate<Queue>& gate) noexcept
+        : counters_{counters}, fault_{fault}, gate_{gate}, domid_{domid}, gso_{gso} {}
 
     // map: nullptr to copy everything; not ours to destroy.
     Result<void> attach(void* shared, TxMap* map) noexcept {
@@ -30,10 +34,9 @@ public:
         return ring_.attach(shared, page_size);
     }
 
-    // abi.h says what these do. `notify`: the frontend wants to hear of it.
-    uint32_t gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t map_above,
-                    bool& notify) noexcept;
-    void execute(xpv_netback_tx_packet* packets, uint32_t count, bool& notify) noexcept;
+    // abi.h says what these do.
+    uint32_t gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t map_above) noexcept;
+    void execute(xpv_netback_tx_packet* packets, uint32_t count) noexcept;
 
     // Ask for an event; true when there is work already.
     [[nodiscard]] bool arm() noexcept { return ring_.arm(); }
@@ -70,6 +73,7 @@ private:
     void copy_packet(const PacketSlots& taken, const xpv_netback_tx_packet& packet,
                      uint32_t tag) noexcept;
     void run_copies() noexcept;
+    void publish() noexcept;
     void answer(const PacketSlots& taken, int16_t status) noexcept;
     Verdict fatal(const char* fault, uint32_t value) noexcept {
         fault_.raise(fault, value);
@@ -79,6 +83,7 @@ private:
     BackRing<netif_tx_sring> ring_;
     xpv_netback_counters& counters_;
     QueueFault fault_;
+    const EventGate<Queue>& gate_;
     uint16_t domid_;
     bool gso_; // we offered it
     bool worked_ = false;

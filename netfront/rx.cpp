@@ -11,17 +11,12 @@ using net::RxResponse;
 
 namespace {
 
-struct Bytes {
-    uint16_t offset;
-    uint16_t length;
-};
-
-// What a response has in its page. Protocol: nothing, or more than the page.
-Result<Bytes> bytes_of(const RxResponse& response) noexcept {
+// The bytes that a response says are in its page, behind its offset; 0: they cannot be.
+uint32_t bytes_of(const RxResponse& response) noexcept {
     const int32_t length = response.status;
     if (length <= 0 || response.offset + static_cast<uint32_t>(length) > page_size)
-        return Error::Protocol;
-    return Bytes{response.offset, static_cast<uint16_t>(length)};
+        return 0;
+    return static_cast<uint32_t>(length);
 }
 
 } // namespace
@@ -146,11 +141,10 @@ void Receive::take_extra(const Untrusted<ExtraInfo>& extra, Buffer buffer) noexc
 }
 
 void Receive::take_data(const Untrusted<RxResponse>& response, Buffer buffer) noexcept {
-    const Result<Bytes> bytes = response.checked(bytes_of);
+    const uint32_t bytes = response.checked(bytes_of);
     if (slots_ <= max_rx_pieces)
         ++slots_;
-    if (!bytes.ok() || slots_ > max_rx_pieces ||
-        packet_.length + bytes.value().length > max_rx_packet)
+    if (bytes == 0 || slots_ > max_rx_pieces || packet_.length + bytes > max_rx_packet)
         bad_ = true;
     if (bad_) {
         spoil();
@@ -158,16 +152,9 @@ void Receive::take_data(const Untrusted<RxResponse>& response, Buffer buffer) no
         return;
     }
     of_piece_[piece_count_] = buffer;
-    pieces_[piece_count_++] = {pages_.page(buffer), bytes.value().offset, bytes.value().length};
-    packet_.length += bytes.value().length;
-}
-
-// After a slot that ends the packet, or does not.
-void Receive::go_on(bool more) noexcept {
-    if (more)
-        expect_ = Expect::Data;
-    else
-        finish();
+    pieces_[piece_count_++] = {pages_.page(buffer), response.part(&RxResponse::offset).raw(),
+                               static_cast<uint16_t>(bytes)};
+    packet_.length += bytes;
 }
 
 // The packet is lost; what it has so far can be posted again.

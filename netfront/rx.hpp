@@ -60,7 +60,12 @@ private:
     void take_first(const Untrusted<net::RxResponse>& response, Buffer buffer) noexcept;
     void take_extra(const Untrusted<net::ExtraInfo>& extra, Buffer buffer) noexcept;
     void take_data(const Untrusted<net::RxResponse>& response, Buffer buffer) noexcept;
-    void go_on(bool more) noexcept;
+    void go_on(bool more) noexcept {
+        if (more)
+            expect_ = Expect::Data;
+        else
+            finish();
+    }
     void spoil() noexcept;
     void finish() noexcept;
     void carry_over() noexcept;
