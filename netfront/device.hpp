@@ -5,7 +5,6 @@
 #include "core/end.hpp"
 #include "core/gate.hpp"
 #include "netfront/abi.h"
-#include "netfront/features.hpp"
 #include "netfront/rx.hpp"
 #include "netfront/tx.hpp"
 
