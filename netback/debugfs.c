@@ -8,23 +8,9 @@
 #include <linux/uaccess.h>
 
 #include "netback/netback.h"
+#include "shim/ring_view.h"
 
 static struct dentry *root;
-
-static void show_ring(struct seq_file *m, const char *name,
-		      const struct xpv_ring_view *v)
-{
-	/* Relative to rsp_prod, which is where the ring's window starts. */
-	seq_printf(m, "%s: %u slots, port %u%s\n", name, v->size, v->port,
-		   v->owes_eoi ? ", event held" : "");
-	seq_printf(m, "  req_prod  %10u (+%d)  req_cons %10u (+%d)  req_event %10u (%+d)\n",
-		   v->shared_req_prod, (int)(v->shared_req_prod - v->rsp), v->req,
-		   (int)(v->req - v->rsp), v->shared_req_event,
-		   (int)(v->shared_req_event - v->rsp));
-	seq_printf(m, "  rsp_prod  %10u       rsp_event %10u (%+d)  in service %u\n",
-		   v->rsp, v->shared_rsp_event,
-		   (int)(v->shared_rsp_event - v->rsp), v->req - v->rsp);
-}
 
 static int queue_show(struct seq_file *m, void *unused)
 {
@@ -32,8 +18,8 @@ static int queue_show(struct seq_file *m, void *unused)
 	struct xpv_ring_view tx, rx;
 
 	xpv_netback_view(queue->core, &tx, &rx);
-	show_ring(m, "guest-tx", &tx);
-	show_ring(m, "guest-rx", &rx);
+	xpv_ring_show(m, "guest-tx", &tx);
+	xpv_ring_show(m, "guest-rx", &rx);
 	seq_printf(m, "guest-rx queue: %u packets, %u bytes of %u, %u in hand, %s\n",
 		   skb_queue_len_lockless(&queue->rx_queue),
 		   READ_ONCE(queue->rx_queued_bytes), netback_rx_queue_bytes,

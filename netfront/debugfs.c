@@ -6,23 +6,9 @@
 #include <linux/seq_file.h>
 
 #include "netfront/netfront.h"
+#include "shim/ring_view.h"
 
 static struct dentry *root;
-
-static void show_ring(struct seq_file *out, const char *name,
-		      const struct xpv_ring_view *ring)
-{
-	seq_printf(out, "%s: ref %u, event channel %u%s\n", name, ring->ref,
-		   ring->port, ring->owes_eoi ? " (EOI owed)" : "");
-	seq_printf(out, "  size      %10u\n", ring->size);
-	seq_printf(out, "  req prod  %10u  shared %10u  event %10u\n",
-		   ring->req, ring->shared_req_prod, ring->shared_req_event);
-	seq_printf(out, "  rsp cons  %10u  prod   %10u  event %10u\n",
-		   ring->rsp, ring->shared_rsp_prod, ring->shared_rsp_event);
-	seq_printf(out, "  free      %10u  not consumed %4u\n",
-		   ring->size - (ring->req - ring->rsp),
-		   ring->shared_rsp_prod - ring->rsp);
-}
 
 static int queue_show(struct seq_file *out, void *unused)
 {
@@ -42,11 +28,11 @@ static int queue_show(struct seq_file *out, void *unused)
 	}
 	seq_printf(out, "connected, %s event channel%s\n",
 		   rings.split ? "split" : "one", rings.split ? "s" : "");
-	show_ring(out, "tx", &rings.tx.ring);
+	xpv_ring_show(out, "tx", &rings.tx.ring);
 	seq_printf(out, "  in flight %10u  buffers granted %u%s\n",
 		   rings.tx.in_flight, rings.tx.buffers,
 		   rings.tx.stopped ? ", stopped" : "");
-	show_ring(out, "rx", &rings.rx.ring);
+	xpv_ring_show(out, "rx", &rings.rx.ring);
 	seq_printf(out, "  posted    %10u  to post %u  without page %u\n",
 		   rings.rx.in_flight, rings.rx.buffers, rings.rx.bare);
 	return 0;
