@@ -7,11 +7,11 @@
 namespace xpv {
 
 // The value comes out by a check only, or by a word that says that none is needed.
-template <class T> class Untrusted {
+template <class T> class Untrusted : NoCopy {
 public:
     explicit constexpr Untrusted(const T& value) noexcept : value_{value} {}
-    // What read() returns, where it is made: a copy of a slot would be taken apart.
-    template <class Read> static constexpr Untrusted of(Read read) noexcept {
+    // What read(to) writes, where it stays.
+    template <class Read> [[gnu::always_inline]] static Untrusted of(Read read) noexcept {
         return Untrusted{read, 0};
     }
 
@@ -30,7 +30,9 @@ public:
     constexpr const T& raw() const noexcept { return value_; }
 
 private:
-    template <class Read> constexpr Untrusted(Read read, int) noexcept : value_(read()) {}
+    template <class Read> [[gnu::always_inline]] Untrusted(Read read, int) noexcept {
+        read(value_);
+    }
 
     T value_;
 };

@@ -93,12 +93,9 @@ void Receive::take_slot() noexcept {
     case Expect::Extra:
         take_extra(ring_->take<ExtraInfo>(), buffer);
         break;
-    case Expect::Data: {
-        const Untrusted<RxResponse> response = ring_->take();
-        take_data(response, buffer);
-        go_on((response.part(&RxResponse::flags).raw() & NETRXF_more_data) != 0);
+    case Expect::Data:
+        take_later(ring_->take(), buffer);
         break;
-    }
     }
 }
 
@@ -138,6 +135,11 @@ void Receive::take_extra(const Untrusted<ExtraInfo>& extra, Buffer buffer) noexc
         extras_ = max_rx_extras + 1; // no wrap, however many there are
     if (!(extra.part(&ExtraInfo::flags).raw() & XEN_NETIF_EXTRA_FLAG_MORE))
         go_on(more_);
+}
+
+void Receive::take_later(const Untrusted<RxResponse>& response, Buffer buffer) noexcept {
+    take_data(response, buffer);
+    go_on((response.part(&RxResponse::flags).raw() & NETRXF_more_data) != 0);
 }
 
 void Receive::take_data(const Untrusted<RxResponse>& response, Buffer buffer) noexcept {

@@ -59,6 +59,7 @@ private:
     void take_slot() noexcept;
     void take_first(const Untrusted<net::RxResponse>& response, Buffer buffer) noexcept;
     void take_extra(const Untrusted<net::ExtraInfo>& extra, Buffer buffer) noexcept;
+    void take_later(const Untrusted<net::RxResponse>& response, Buffer buffer) noexcept;
     void take_data(const Untrusted<net::RxResponse>& response, Buffer buffer) noexcept;
     void go_on(bool more) noexcept {
         if (more)
