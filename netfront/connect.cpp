@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // A connection made and given up; core/end.hpp says when.
 #include "net/features.hpp"
-#include "net/place.hpp"
 #include "netfront/device.hpp"
 
 namespace xpv::netfront {
@@ -25,20 +24,6 @@ Result<Offer> read_offer(const Xenstore& store, const xpv_net_settings& settings
         offer.queues = min(most.value(), wanted_queues);
     }
     return offer;
-}
-
-// Write our folder in one transaction, without leftovers of a former connection
-// that had another number of queues or kind of channels.
-Result<void> write_answer(const Xenstore& store, const xpv_net_settings& settings,
-                          const Offer& offer, Span<const net::QueuePlace> queues) noexcept {
-    return store.transact([&]() noexcept -> Result<void> {
-        XPV_TRY(net::remove_leftovers(store));
-        if (offer.multi_queue)
-            XPV_TRY(store.write("multi-queue-num-queues", queues.size()));
-        for (uint32_t i = 0; i < queues.size(); ++i)
-            XPV_TRY(queues[i].write(store, QueueIndex{i}, queues.size()));
-        return net::write_features(store, Role::Front, settings);
-    });
 }
 
 } // namespace
@@ -78,17 +63,25 @@ Result<void> Device::connect() noexcept {
     XPV_TRY(make_queues(offer.queues));
 
     xpv_netfront_queue* handles[XPV_NET_MAX_QUEUES];
-    net::QueuePlace at[XPV_NET_MAX_QUEUES];
-    for (uint32_t i = 0; i < queue_count_; ++i) {
-        Queue& queue = *queues_[i];
-        handles[i] = static_cast<xpv_netfront_queue*>(&queue);
-        at[i] = {queue.tx.ref(), queue.rx.ref(), queue.tx_gate().port(), queue.rx_gate().port()};
-    }
+    for (uint32_t i = 0; i < queue_count_; ++i)
+        handles[i] = static_cast<xpv_netfront_queue*>(queues_[i]);
     const uint32_t mtu = new_mtu();
     XPV_TRY(check(xpv_netfront_os_start(os_, queue_count_, handles, &features_, mtu)));
     mtu_applied(mtu);
-    return write_answer(store(), settings_.net, offer,
-                        Span<const net::QueuePlace>{at, queue_count_});
+    return write_answer(offer.multi_queue);
+}
+
+// Our folder in one transaction, without leftovers of a former connection that had another
+// number of queues or kind of channels.
+Result<void> Device::write_answer(bool multi_queue) const noexcept {
+    return store().transact([&]() noexcept -> Result<void> {
+        XPV_TRY(net::remove_leftovers(store()));
+        if (multi_queue)
+            XPV_TRY(store().write("multi-queue-num-queues", queue_count_));
+        for (uint32_t i = 0; i < queue_count_; ++i)
+            XPV_TRY(queues_[i]->place().write(store(), QueueIndex{i}, queue_count_));
+        return net::write_features(store(), Role::Front, settings_.net);
+    });
 }
 
 // As many of count queues as there are references and channels for, one at least.

@@ -4,6 +4,7 @@
 
 #include "core/end.hpp"
 #include "core/gate.hpp"
+#include "net/place.hpp"
 #include "netfront/abi.h"
 #include "netfront/rx.hpp"
 #include "netfront/tx.hpp"
@@ -25,6 +26,9 @@ public:
 
     Device& device() const noexcept { return device_; }
     QueueIndex index() const noexcept { return index_; }
+    net::QueuePlace place() const noexcept {
+        return {tx.ref(), rx.ref(), tx_gate().port(), rx_gate().port()};
+    }
     QueueFault fault() const noexcept; // any context
     bool split() const noexcept { return split_; }
     const EventGate<Queue>& rx_gate() const noexcept { return gate_; }
@@ -84,6 +88,7 @@ public:
 
 private:
     Result<void> make_queues(uint32_t count) noexcept;
+    Result<void> write_answer(bool multi_queue) const noexcept;
 
     xpv_netfront_os* const os_;
     const xpv_netfront_settings settings_;
