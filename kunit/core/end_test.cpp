@@ -248,6 +248,18 @@ TEST(end_front_leaves) {
     CHECK_EQ(b.world.bus.state(), uint32_t{XenbusStateClosed});
 }
 
+// Xenstore does not answer, so nobody knows what the other end does: nothing stays of ours.
+TEST(end_leaves_though_xenstore_is_silent) {
+    Bench<ToyFront> front;
+    front.peer(XenbusStateInitWait);
+    front.peer(XenbusStateConnected);
+    CHECK(front.toy.has_ring());
+    front.world.account.fail(Call::XsRead, 1, 1000);
+    front.toy.handle(XPV_REMOVE);
+    CHECK(!front.toy.has_ring());
+    front.world.account.fail_nothing();
+}
+
 // Another life: nothing is said to a backend that is another one, and no wait.
 TEST(end_front_is_resumed) {
     for (const bool broken : each(false, true)) {
