@@ -3,9 +3,7 @@
 #include "balloon/balloon.hpp"
 #include "core/xenstore.hpp"
 
-using namespace xpv;
-using namespace xpv::balloon;
-
+namespace xpv::balloon {
 namespace {
 
 constexpr Limits limits_of(const xpv_balloon_settings& settings) noexcept {
@@ -14,10 +12,10 @@ constexpr Limits limits_of(const xpv_balloon_settings& settings) noexcept {
 
 } // namespace
 
-xpv_balloon::xpv_balloon(xpv_balloon_os* os, const xpv_balloon_settings& settings) noexcept
+Balloon::Balloon(xpv_balloon_os* os, const xpv_balloon_settings& settings) noexcept
     : os_{os}, settings_{settings}, controller_{limits_of(settings)} {}
 
-int xpv_balloon::set(const xpv_balloon_settings& settings) noexcept {
+int Balloon::set(const xpv_balloon_settings& settings) noexcept {
     if (settings.mode != settings_.mode && extents_.back() != 0)
         return to_errno(Error::Busy);
     settings_ = settings;
@@ -26,22 +24,22 @@ int xpv_balloon::set(const xpv_balloon_settings& settings) noexcept {
     return 0;
 }
 
-Pages xpv_balloon::held() const noexcept {
+Pages Balloon::held() const noexcept {
     return stock_.current_pages - min(stock_.current_pages, extents_.out());
 }
 
 // A target that is out of reach by what Xen keeps for itself is reached; Linux's driver would
 // add memory to the guest for it.
-Pages xpv_balloon::most() const noexcept {
+Pages Balloon::most() const noexcept {
     return wanted_ > stock_.total + most_hidden ? wanted_ : min(wanted_, stock_.total);
 }
 
 // Free memory that is left for who needs some at once.
-Pages xpv_balloon::reserve(const xpv_balloon_sample& sample) const noexcept {
+Pages Balloon::reserve(const xpv_balloon_sample& sample) const noexcept {
     return sample.watermarks + held() / 50;
 }
 
-void xpv_balloon::decide(uint64_t now) noexcept {
+void Balloon::decide(uint64_t now) noexcept {
     xpv_balloon_sample seen;
     xpv_balloon_os_sample(os_, &seen);
     Sample sample;
@@ -68,7 +66,7 @@ void xpv_balloon::decide(uint64_t now) noexcept {
 
 // What to hold now: never less than the floor, except what is gone already, and nothing of
 // what went back when the guest ran out of memory.
-Pages xpv_balloon::wanted_now(uint64_t now) const noexcept {
+Pages Balloon::wanted_now(uint64_t now) const noexcept {
     const Pages have = held();
     Pages goal = decision_.goal;
     if (goal < decision_.floor)
@@ -82,7 +80,7 @@ Pages xpv_balloon::wanted_now(uint64_t now) const noexcept {
     return goal;
 }
 
-Pages xpv_balloon::move(Pages goal) noexcept {
+Pages Balloon::move(Pages goal) noexcept {
     const Pages have = held();
     if (goal > have)
         return extents_.deflate(min(goal - have, extents_.back()));
@@ -101,7 +99,7 @@ Pages xpv_balloon::move(Pages goal) noexcept {
     return moved;
 }
 
-uint32_t xpv_balloon::back_off(uint64_t now) noexcept {
+uint32_t Balloon::back_off(uint64_t now) noexcept {
     backoff_ms_ = min(backoff_last_ms, max(backoff_first_ms, backoff_ms_ * 2));
     next_tick_ = min(next_tick_, now + backoff_ms_);
     ++counters_.waits;
@@ -109,7 +107,7 @@ uint32_t xpv_balloon::back_off(uint64_t now) noexcept {
 }
 
 // Milliseconds until the next turn.
-uint32_t xpv_balloon::wait(Pages moved, Pages goal, uint64_t now) noexcept {
+uint32_t Balloon::wait(Pages moved, Pages goal, uint64_t now) noexcept {
     if (moved != 0) {
         backoff_ms_ = 0;
         return 0;
@@ -132,7 +130,7 @@ uint32_t xpv_balloon::wait(Pages moved, Pages goal, uint64_t now) noexcept {
     return XPV_BALLOON_NEVER;
 }
 
-void xpv_balloon::publish(uint64_t now) noexcept {
+void Balloon::publish(uint64_t now) noexcept {
     const Pages have = held();
     if (have == published_ || now < next_publish_)
         return;
@@ -145,7 +143,7 @@ void xpv_balloon::publish(uint64_t now) noexcept {
     next_publish_ = now + publish_ms;
 }
 
-uint32_t xpv_balloon::turn(uint32_t events) noexcept {
+uint32_t Balloon::turn(uint32_t events) noexcept {
     const uint64_t from = xpv_balloon_os_now_ns(os_);
     const uint64_t now = xpv_now_ms();
     xpv_balloon_os_stock(os_, &stock_);
@@ -189,7 +187,7 @@ uint32_t xpv_balloon::turn(uint32_t events) noexcept {
     return max(delay, rest);
 }
 
-uint32_t xpv_balloon::oom() noexcept {
+uint32_t Balloon::oom() noexcept {
     ++counters_.oom_calls;
     if (!seen_ || settings_.mode == XPV_BALLOON_STEER)
         return 0;
@@ -204,7 +202,7 @@ uint32_t xpv_balloon::oom() noexcept {
     return static_cast<uint32_t>(freed);
 }
 
-void xpv_balloon::show(xpv_balloon_state& state) const noexcept {
+void Balloon::show(xpv_balloon_state& state) const noexcept {
     const uint64_t now = xpv_now_ms();
     state = {};
     state.mode = settings_.mode;
@@ -224,3 +222,5 @@ void xpv_balloon::show(xpv_balloon_state& state) const noexcept {
     state.at_rest = decision_.at_rest;
     state.released = settings_.released;
 }
+
+} // namespace xpv::balloon

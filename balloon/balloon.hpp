@@ -6,11 +6,11 @@
 #include "balloon/budget.hpp"
 #include "balloon/extents.hpp"
 
-struct xpv_balloon final : xpv::NoCopy {
-public:
-    using Pages = xpv::balloon::Pages;
+namespace xpv::balloon {
 
-    xpv_balloon(xpv_balloon_os* os, const xpv_balloon_settings& settings) noexcept;
+class Balloon : NoCopy {
+public:
+    Balloon(xpv_balloon_os* os, const xpv_balloon_settings& settings) noexcept;
 
     int set(const xpv_balloon_settings& settings) noexcept;
     uint32_t turn(uint32_t events) noexcept;
@@ -52,11 +52,11 @@ private:
     xpv_balloon_os* const os_;
     xpv_balloon_settings settings_;
     xpv_balloon_counters counters_{};
-    xpv::balloon::Extents extents_{os_, counters_};
-    xpv::balloon::Controller controller_;
-    xpv::balloon::Gauge gauge_{};
-    xpv::balloon::Decision decision_{};
-    xpv::balloon::Budget budget_{};
+    Extents extents_{os_, counters_};
+    Controller controller_;
+    Gauge gauge_{};
+    Decision decision_{};
+    Budget budget_{};
     xpv_balloon_stock stock_{};
 
     Pages hidden_ = 0;       // of memory/target, none of the kernel's memory
@@ -74,4 +74,11 @@ private:
     bool rests_ = false;     // held what it was to hold at the last turn
     bool told_floor_ = false;
     bool held_module_ = false;
+};
+
+} // namespace xpv::balloon
+
+// The name that abi.h gives it.
+struct xpv_balloon : xpv::balloon::Balloon {
+    using Balloon::Balloon;
 };

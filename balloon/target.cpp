@@ -4,9 +4,7 @@
 #include "balloon/balloon.hpp"
 #include "core/xenstore.hpp"
 
-using namespace xpv;
-using namespace xpv::balloon;
-
+namespace xpv::balloon {
 namespace {
 
 constexpr uint32_t text_size = 64;
@@ -15,7 +13,7 @@ constexpr uint64_t kib_per_page = 4;
 } // namespace
 
 // static-max first: the target is judged by it.
-void xpv_balloon::read_limit() noexcept {
+void Balloon::read_limit() noexcept {
     char text[text_size];
     const int length = xpv_balloon_os_read(os_, "memory/static-max", text, sizeof(text));
     if (length == to_errno(Error::NoEntry))
@@ -31,7 +29,7 @@ void xpv_balloon::read_limit() noexcept {
                        length < 0 ? "..." : text);
 }
 
-void xpv_balloon::read_target() noexcept {
+void Balloon::read_target() noexcept {
     char text[text_size];
     const int length = xpv_balloon_os_read(os_, "memory/target", text, sizeof(text));
     if (length == to_errno(Error::NoEntry))
@@ -50,7 +48,7 @@ void xpv_balloon::read_target() noexcept {
                        text, limit_kib_, (wanted_ + hidden_) * kib_per_page);
 }
 
-int xpv_balloon::ask(const char* text) noexcept {
+int Balloon::ask(const char* text) noexcept {
     const Result<uint64_t> kib = parse_number64(text);
     const uint64_t most = limit_kib_ - min(limit_kib_, hidden_ * kib_per_page);
     const uint64_t least = min(most, max(Pages{1}, decision_.floor) * kib_per_page);
@@ -63,7 +61,7 @@ int xpv_balloon::ask(const char* text) noexcept {
     return 0;
 }
 
-void xpv_balloon::accept(uint64_t kib, const char* who) noexcept {
+void Balloon::accept(uint64_t kib, const char* who) noexcept {
     const Pages pages = kib / kib_per_page;
     const Pages wanted = max(Pages{1}, pages - min(pages, hidden_));
     if (seen_ && wanted != wanted_)
@@ -72,7 +70,7 @@ void xpv_balloon::accept(uint64_t kib, const char* who) noexcept {
     wanted_ = wanted;
 }
 
-void xpv_balloon::read_gauge(uint64_t now) noexcept {
+void Balloon::read_gauge(uint64_t now) noexcept {
     char text[GaugeWord::size];
     const int length = xpv_balloon_os_read(os_, "memory/xpv-gauge", text, sizeof(text));
     const Result<GaugeWord> word = length < 0 ? Result<GaugeWord>{from_errno(length)}
@@ -83,7 +81,7 @@ void xpv_balloon::read_gauge(uint64_t now) noexcept {
 
 // The first look: how Linux's figure differs from the toolstack's, which the driver has
 // worked out at its boot and keeps to itself. On PVH Xen counts pages that are no memory.
-void xpv_balloon::look(uint64_t now) noexcept {
+void Balloon::look(uint64_t now) noexcept {
     limit_kib_ = stock_.total * kib_per_page;
     wanted_ = stock_.current_pages;
     read_limit();
@@ -106,7 +104,7 @@ void xpv_balloon::look(uint64_t now) noexcept {
 
 // Linux's driver stands still at what it has, but for what it alone can do: grow beyond
 // what we hold back. It has no floor of its own, so it is never sent below ours.
-void xpv_balloon::keep_stock(uint64_t now) noexcept {
+void Balloon::keep_stock(uint64_t now) noexcept {
     if (!stock_.present)
         return;
     const bool still = settings_.mode == XPV_BALLOON_TAKE_OVER && !settings_.released;
@@ -122,10 +120,12 @@ void xpv_balloon::keep_stock(uint64_t now) noexcept {
     still_ = still;
 }
 
-void xpv_balloon::leave() noexcept {
+void Balloon::leave() noexcept {
     if (!seen_)
         return;
     settings_.released = true;
     xpv_balloon_os_stock(os_, &stock_);
     keep_stock(xpv_now_ms());
 }
+
+} // namespace xpv::balloon

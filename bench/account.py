@@ -192,7 +192,7 @@ def report(folder, said):
     text = ["<!-- SPDX-License-Identifier: GPL-2.0-only -->", "# Instructions for each packet", "",
             "A packet: a UDP datagram or an echo that arrived, or 1448 bytes of TCP; of blk an I/O.",
             "All of the case is in it, iperf3's or fio's start as well. Frontend and backend are the drivers' own",
-            "modules, part of the kernels' figures; idle is in nanoseconds, one an instruction.", ""]
+            "modules, part of the kernels' figures; idle is in nanoseconds, one per instruction.", ""]
     text += summary(cases)
     for name, stacks in cases.items():
         text += ["", f"## {name}"]

@@ -49,7 +49,7 @@ void xpv_blkfront_timeout(xpv_blkfront* device, xpv_blkfront_request* request) {
 }
 
 const xpv_blkfront_counters* xpv_blkfront_ring_counters(const xpv_blkfront* device, uint32_t ring) {
-    return &device->counters(ring);
+    return &device->counters(xpv::QueueIndex{ring});
 }
 
 void xpv_blkfront_view_ring(xpv_blkfront* device, uint32_t ring, xpv_blkfront_view* view) {

@@ -39,7 +39,7 @@ static_assert(__builtin_offsetof(WireResponse, status) == 10);
 static_assert(RingTypes<blkif_sring>::slots(page_size) == 32);
 static_assert(RingTypes<blkif_sring>::slots(page_size << 4) == max_slots);
 
-using SlotIds = IdPool<max_slots>;
+using SlotIds = IdPool<RequestId, max_slots>;
 
 // What we send with a request and want back. A backend that is started over an old ring
 // takes answers for requests: their lowest byte, where an operation would be, is none, and

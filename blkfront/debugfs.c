@@ -7,6 +7,7 @@
 
 #include "blkfront/blkfront.h"
 #include "shim/counters.h"
+#include "shim/ring_view.h"
 
 static struct dentry *root;
 
@@ -44,7 +45,7 @@ static int rings_show(struct seq_file *out, void *unused)
 {
 	struct xpv_blkfront_os *os = out->private;
 	struct xpv_blkfront_view view;
-	const struct xpv_ring_view *ring = &view.ring;
+	char name[16];
 	u32 i;
 
 	for (i = 0; i < XPV_BLKFRONT_MAX_RINGS; i++) {
@@ -53,14 +54,8 @@ static int rings_show(struct seq_file *out, void *unused)
 		mutex_unlock(&os->bus.end.lock);
 		if (!view.connected)
 			continue;
-		seq_printf(out, "ring %u: size %u, pages %u, event channel %u\n",
-			   i, ring->size, ring->pages, ring->port);
-		seq_printf(out, "  req prod  %10u  shared %10u  event %10u\n",
-			   ring->req, ring->shared_req_prod,
-			   ring->shared_req_event);
-		seq_printf(out, "  rsp cons  %10u  prod   %10u  event %10u\n",
-			   ring->rsp, ring->shared_rsp_prod,
-			   ring->shared_rsp_event);
+		snprintf(name, sizeof(name), "ring %u", i);
+		xpv_ring_show(out, name, &view.ring);
 		seq_printf(out, "  waiting for slots %u, for pages %u\n",
 			   view.ready, view.waiting);
 	}

@@ -70,7 +70,7 @@ Result<void> Device::open_ring(uint32_t index, uint32_t order) noexcept {
         void* const memory = xpv_alloc(sizeof(Ring));
         if (memory == nullptr)
             return Error::NoMemory;
-        Ring* const ring = new (memory) Ring{*this, index};
+        Ring* const ring = new (memory) Ring{*this, QueueIndex{index}};
         if (const Result<void> made = ring->create(); !made.ok()) {
             ring->~Ring();
             xpv_free(memory);

@@ -85,8 +85,10 @@ public:
     Pool& pool() noexcept { return pool_; }
     const Connection& connection() const noexcept { return connection_; }
     const Face& face() const noexcept { return face_; }
-    xpv_blkfront_counters& counters(uint32_t ring) noexcept { return counters_[ring]; }
-    const xpv_blkfront_counters& counters(uint32_t ring) const noexcept { return counters_[ring]; }
+    xpv_blkfront_counters& counters(QueueIndex ring) noexcept { return counters_[ring.number()]; }
+    const xpv_blkfront_counters& counters(QueueIndex ring) const noexcept {
+        return counters_[ring.number()];
+    }
     // A request is over: what is in the disk's cache now? Any context.
     void note(const Request& request) noexcept;
     // The backend does not know the operation after all. Any context.

@@ -18,7 +18,7 @@ uint32_t log2_of(uint32_t power) noexcept {
 }
 
 // A node that may not be there.
-Result<void> remove(const Xenstore& store, const Key& key) noexcept {
+Result<void> remove(const Xenstore& store, const NodeName& key) noexcept {
     Result<void> gone = store.remove(key);
     if (!gone.ok() && gone.error() == Error::NoEntry)
         return {};
@@ -34,23 +34,23 @@ Result<void> remove_leftovers(const Xenstore& store) noexcept {
     for (const char* name : flat)
         XPV_TRY(remove(store, name));
     for (uint32_t i = 0; i < 1U << XPV_BLKFRONT_MAX_ORDER; ++i)
-        XPV_TRY(remove(store, Key{"ring-ref", i}));
+        XPV_TRY(remove(store, NodeName{"ring-ref", i}));
     // Whatever number of rings they had.
     const Result<uint32_t> before = store.optional(XPV_XS_OWN, "multi-queue-num-queues", 0, 64, 0);
     for (uint32_t i = 0; i < before.value_or(64); ++i)
-        XPV_TRY(remove(store, Key{"queue-", i}));
+        XPV_TRY(remove(store, NodeName{"queue-", i}));
     return remove(store, "multi-queue-num-queues");
 }
 
 Result<void> write_ring(const Xenstore& store, const char* folder, uint32_t order,
                         const RingPlace& at) noexcept {
-    const Key ref = Key::in(folder, "ring-ref");
+    const NodeName ref = NodeName::in(folder, "ring-ref");
     if (order == 0)
         XPV_TRY(store.write(ref, at.refs[0]));
     else
         for (uint32_t i = 0; i < 1U << order; ++i)
-            XPV_TRY(store.write(Key{ref.text(), i}, at.refs[i]));
-    return store.write(Key::in(folder, "event-channel"), at.port);
+            XPV_TRY(store.write(NodeName{ref.text(), i}, at.refs[i]));
+    return store.write(NodeName::in(folder, "event-channel"), at.port);
 }
 
 } // namespace
@@ -105,7 +105,8 @@ Result<void> write_answer(const Xenstore& store, const Offer& offer,
         } else {
             XPV_TRY(store.write("multi-queue-num-queues", rings.size()));
             for (uint32_t i = 0; i < rings.size(); ++i)
-                XPV_TRY(write_ring(store, Key{"queue-", i, "/"}.text(), offer.order, rings[i]));
+                XPV_TRY(
+                    write_ring(store, NodeName{"queue-", i, "/"}.text(), offer.order, rings[i]));
         }
         XPV_TRY(store.write("protocol", "x86_64-abi"));
         return store.write("feature-persistent", offer.persistent);

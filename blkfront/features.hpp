@@ -24,8 +24,8 @@ Offer read_offer(const Xenstore& store, const xpv_blkfront_settings& settings) n
 
 // Where a ring is: count page references.
 struct RingPlace {
-    const uint32_t* refs;
-    uint32_t port;
+    const GrantRef* refs;
+    Port port;
 };
 
 // Our answer, in one transaction; the keys of any former layout go. May sleep.

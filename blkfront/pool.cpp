@@ -121,7 +121,7 @@ bool Pool::take(uint32_t kept, uint32_t lent, Chains& chains) noexcept {
     return false;
 }
 
-bool Pool::take_in_line(uint32_t ring, uint32_t kept, uint32_t lent, Chains& chains) noexcept {
+bool Pool::take_in_line(QueueIndex ring, uint32_t kept, uint32_t lent, Chains& chains) noexcept {
     Index made = none;
     const Guard guard{lock_};
     const bool first = in_line_ == 0 || line_[0] == ring;
@@ -141,12 +141,12 @@ bool Pool::take_in_line(uint32_t ring, uint32_t kept, uint32_t lent, Chains& cha
     for (uint32_t i = 0; i < in_line_; ++i)
         if (line_[i] == ring)
             return false;
-    line_[in_line_] = static_cast<uint8_t>(ring);
+    line_[in_line_] = ring;
     store_once(&in_line_, in_line_ + 1);
     return false;
 }
 
-void Pool::leave_line(uint32_t ring) noexcept {
+void Pool::leave_line(QueueIndex ring) noexcept {
     if (load_once(&in_line_) == 0)
         return;
     const Guard guard{lock_};
@@ -157,11 +157,11 @@ void Pool::leave_line(uint32_t ring) noexcept {
     store_once(&in_line_, kept);
 }
 
-uint32_t Pool::next() const noexcept {
+QueueIndex Pool::next() const noexcept {
     if (!anybody())
-        return nobody;
+        return QueueIndex::none();
     const Guard guard{lock_};
-    return in_line_ == 0 ? nobody : line_[0];
+    return in_line_ == 0 ? QueueIndex::none() : line_[0];
 }
 
 void Pool::give(const Chains& chains) noexcept {

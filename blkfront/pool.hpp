@@ -57,12 +57,11 @@ public:
     }
     // The same for a ring that waits: without making pages, and if there are not enough
     // the ring is in line. Any context.
-    bool take_in_line(uint32_t ring, uint32_t kept, uint32_t lent, Chains& chains) noexcept;
+    bool take_in_line(QueueIndex ring, uint32_t kept, uint32_t lent, Chains& chains) noexcept;
     // The ring does not wait any more. Any context.
-    void leave_line(uint32_t ring) noexcept;
-    // The ring that is first in line, or none. Any context.
-    static constexpr uint32_t nobody = ~uint32_t{0};
-    uint32_t next() const noexcept;
+    void leave_line(QueueIndex ring) noexcept;
+    // The ring that is first in line, or none(). Any context.
+    QueueIndex next() const noexcept;
     // Is there one? A look without the lock.
     bool anybody() const noexcept { return load_once(&in_line_) != 0; }
 
@@ -137,7 +136,7 @@ private:
     Stack bare_;  // without a page
     Stack stuck_; // of a former connection, not ended yet
 
-    uint8_t line_[XPV_BLKFRONT_MAX_RINGS] = {};
+    QueueIndex line_[XPV_BLKFRONT_MAX_RINGS] = {};
     uint32_t in_line_ = 0;
 };
 

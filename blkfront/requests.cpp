@@ -90,7 +90,7 @@ void Device::replay() noexcept {
         RequestList one;
         one.push(request);
         Ring& ring = *ring_of(request.queue);
-        ++counters(request.queue % rings_in_use_).replayed;
+        ++counters(QueueIndex{request.queue % rings_in_use_}).replayed;
         ring.submit(one, false);
     };
     while (Request* const request = parked.pop()) {
@@ -216,10 +216,10 @@ void Device::fail_all() noexcept {
 
 void Device::wake_first() noexcept {
     for (;;) {
-        const uint32_t ring = pool_.next();
-        if (ring == Pool::nobody) [[likely]]
+        const QueueIndex ring = pool_.next();
+        if (ring == QueueIndex::none()) [[likely]]
             return;
-        rings_[ring]->kick();
+        rings_[ring.number()]->kick();
         if (pool_.next() == ring)
             return; // still not enough
     }

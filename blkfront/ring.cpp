@@ -6,7 +6,7 @@
 
 namespace xpv::blkfront {
 
-Ring::Ring(Device& device, uint32_t index) noexcept
+Ring::Ring(Device& device, QueueIndex index) noexcept
     : device_{device}, index_{index}, count_{device.counters(index)} {}
 
 Result<void> Ring::open(uint32_t order) noexcept {
@@ -17,8 +17,9 @@ Result<void> Ring::open(uint32_t order) noexcept {
         broken_ = quiet_ = false;
         open_ = true;
     }
-    const Key name{"vbd", device_.vdevice(), "-q"};
-    return channel_.offer(device_.bus(), Key{name.text(), index_}.text(), on_event, this);
+    const NodeName name{"vbd", device_.vdevice(), "-q"};
+    return channel_.offer(device_.bus(), NodeName{name.text(), index_.number()}.text(), on_event,
+                          this);
 }
 
 void Ring::close(RequestList& unanswered) noexcept {
@@ -88,7 +89,7 @@ bool Ring::look() noexcept {
         if (!again)
             break;
         if (looks == most_looks) {
-            xpv_blkfront_os_look(device_.os(), index_, next_look_us);
+            xpv_blkfront_os_look(device_.os(), index_.number(), next_look_us);
             break;
         }
     }
@@ -106,7 +107,7 @@ bool Ring::arm(bool found) noexcept {
     const uint32_t more = found ? min(device_.event_batch(), ring_->in_flight() / 2) : 1;
     const bool there = ring_->arm(max(more, 1U));
     if (!there && more > 1)
-        xpv_blkfront_os_look(device_.os(), index_, next_look_us);
+        xpv_blkfront_os_look(device_.os(), index_.number(), next_look_us);
     return there;
 }
 
@@ -117,7 +118,7 @@ bool Ring::broken(const char* what, uint32_t value) noexcept {
 }
 
 // Which of our requests an answer's id means.
-inline Result<SlotIds::Taken> Ring::asked(uint64_t wire_id) const noexcept {
+inline Result<RequestId> Ring::asked(uint64_t wire_id) const noexcept {
     WireId id;
     XPV_TRY_SET(id, WireId::of(wire_id));
     return ids_.find(id.index, id.life);
@@ -143,7 +144,7 @@ void Ring::end(Request& request, RequestList& over) noexcept {
 inline Result<void> Ring::answer(const Untrusted<WireResponse>& response, RingIndex index,
                                  RequestList& over) noexcept {
     const Untrusted<uint64_t> id = response.part(&WireResponse::id);
-    const Result<SlotIds::Taken> slot =
+    const Result<RequestId> slot =
         id.checked([this](uint64_t wire_id) noexcept { return asked(wire_id); });
     if (!slot.ok()) {
         broken("an answer to no request, id", static_cast<uint32_t>(id.raw()));
@@ -155,7 +156,7 @@ inline Result<void> Ring::answer(const Untrusted<WireResponse>& response, RingIn
         broken("an answer to another operation", operation.raw());
         return Error::Protocol;
     }
-    ids_.give(slot.value());
+    (void)ids_.give(slot.value());
     // A request that no answer lies over yet, and which is not to run again in the hands of
     // a backend that starts over. What lies there later has the same byte.
     if (static_cast<int32_t>(shadow.at - index) > 0)
@@ -189,7 +190,7 @@ bool Ring::reap(RequestList& over) noexcept {
         return broken("more answers than requests in flight", ring_->in_flight());
     for (uint32_t i = 0; i < pending.value(); ++i) {
         const RingIndex index = ring_->response_index();
-        if (!answer(Untrusted<WireResponse>{ring_->take()}, index, over).ok())
+        if (!answer(ring_->take(), index, over).ok())
             break;
     }
     return pending.value() != 0;
@@ -266,7 +267,7 @@ void Ring::view(xpv_blkfront_view& view) const noexcept {
     if (!open_)
         return;
     ring_.view(view.ring);
-    view.ring.port = channel_.port();
+    view.ring.port = channel_.port().number();
 }
 
 } // namespace xpv::blkfront

@@ -21,7 +21,7 @@ class Device;
 
 class Ring : NoCopy {
 public:
-    Ring(Device& device, uint32_t index) noexcept;
+    Ring(Device& device, QueueIndex index) noexcept;
 
     // May sleep.
     Result<void> create() noexcept { return lock_.create(0); }
@@ -97,7 +97,7 @@ private:
     bool arm(bool found) noexcept;
     bool expect(uint32_t waiters) noexcept;
     bool reap(RequestList& over) noexcept;
-    Result<SlotIds::Taken> asked(uint64_t wire_id) const noexcept;
+    Result<RequestId> asked(uint64_t wire_id) const noexcept;
     Result<void> answer(const Untrusted<WireResponse>& response, RingIndex index,
                         RequestList& over) noexcept;
     void judge(Request& request, uint8_t op, int16_t status) noexcept;
@@ -114,7 +114,7 @@ private:
     static void on_event(void* context) noexcept;
 
     Device& device_;
-    const uint32_t index_;
+    const QueueIndex index_;
     // All but the handler's events and spurious are counted with the lock.
     xpv_blkfront_counters& count_;
     uint32_t finishing_ = 0; // calls of finish(), atomic

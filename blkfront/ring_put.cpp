@@ -235,16 +235,16 @@ void Ring::copy(Request& request, bool in) noexcept {
 // ---- slots; the lock is held ---------------------------------------------------------
 
 inline uint64_t Ring::shadow(Request& request, uint8_t op) noexcept {
-    const uint32_t id = ids_.take(); // as many as slots, at least
-    shadows_[id] = {&request, ring_->request_index(), op};
+    const RequestId id = ids_.take(); // as many as slots, at least
+    shadows_[id.number()] = {&request, ring_->request_index(), op};
     ++request.slots;
-    return WireId{id, ids_.generation(id)}.wire();
+    return WireId{id.number(), ids_.generation(id)}.wire();
 }
 
 inline WireSegment Ring::next_segment(Request& request) noexcept {
     const Pool::Entry& entry = device_.pool()[request.at];
     WireSegment segment{};
-    segment.gref = entry.ref();
+    segment.gref = entry.ref().number();
     segment.first_sect = entry.first;
     segment.last_sect = entry.last;
     request.at = entry.next;
@@ -308,7 +308,7 @@ void Ring::issue(RequestList& over) noexcept {
     while (Request* const request = waiting_.front()) {
         if (!prepare(*request, true)) {
             if (ring_->free() == ring_->size())
-                xpv_blkfront_os_look(device_.os(), index_, retry_us);
+                xpv_blkfront_os_look(device_.os(), index_.number(), retry_us);
             return;
         }
         (void)waiting_.pop();
@@ -378,7 +378,7 @@ void Ring::put_data(Request& request) noexcept {
         slot.nr_segments = static_cast<uint16_t>(count);
         slot.handle = handle;
         slot.sector_number = sector;
-        slot.indirect_grefs[0] = page.ref();
+        slot.indirect_grefs[0] = page.ref().number();
         slot.id = shadow(request, op);
         ring_->put(slot);
         ++count_.indirect;

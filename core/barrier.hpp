@@ -66,16 +66,14 @@ template <class T> bool atomic_cas(T* address, T& expected, T desired) noexcept 
 // Copy a slot between shared and private memory in 32-bit words, each touched
 // exactly once: the peer can change it before or after a word, never between two
 // looks at the same word. shared is 4-byte aligned, as every ring slot is.
-template <class T> T copy_from_shared(const T* shared) noexcept {
+template <class T> void copy_from_shared(const T* shared, T& copy) noexcept {
     static_assert(sizeof(T) % sizeof(uint32_t) == 0);
     uint32_t words[sizeof(T) / sizeof(uint32_t)];
     const auto* from = reinterpret_cast<const volatile uint32_t*>(shared);
 #pragma GCC unroll 32
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); ++i)
         words[i] = from[i];
-    T copy;
     __builtin_memcpy(&copy, words, sizeof(copy));
-    return copy;
 }
 
 template <class T> void copy_to_shared(T* shared, const T& value) noexcept {

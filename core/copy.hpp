@@ -2,6 +2,7 @@
 // GNTTABOP_copy in batches: xen/grant_table.h.
 #pragma once
 
+#include "core/id.hpp"
 #include "core/kapi.h"
 #include "core/std.hpp"
 #include "core/xen.hpp"
@@ -18,10 +19,10 @@ public:
     uint32_t free() const noexcept { return XPV_COPY_BATCH - count_; }
 
     // From the peer's granted page to our memory. Neither range crosses 4 KiB.
-    void from_peer(uint16_t domid, uint32_t ref, uint16_t offset, uint64_t our_gfn,
+    void from_peer(uint16_t domid, GrantRef ref, uint16_t offset, uint64_t our_gfn,
                    uint16_t our_offset, uint16_t bytes, uint32_t tag) noexcept {
         gnttab_copy& op = ops_[count_];
-        op.source.u.ref = ref;
+        op.source.u.ref = ref.number();
         op.source.domid = domid;
         op.source.offset = offset;
         op.dest.u.gmfn = our_gfn;
@@ -33,13 +34,13 @@ public:
     }
 
     // From our memory to the peer's granted page.
-    void to_peer(uint16_t domid, uint32_t ref, uint16_t offset, uint64_t our_gfn,
+    void to_peer(uint16_t domid, GrantRef ref, uint16_t offset, uint64_t our_gfn,
                  uint16_t our_offset, uint16_t bytes, uint32_t tag) noexcept {
         gnttab_copy& op = ops_[count_];
         op.source.u.gmfn = our_gfn;
         op.source.domid = DOMID_SELF;
         op.source.offset = our_offset;
-        op.dest.u.ref = ref;
+        op.dest.u.ref = ref.number();
         op.dest.domid = domid;
         op.dest.offset = offset;
         op.len = bytes;
@@ -48,14 +49,14 @@ public:
     }
 
     // From one peer's granted page to another's.
-    void peer_to_peer(uint16_t from_domid, uint32_t from_ref, uint16_t from_offset,
-                      uint16_t to_domid, uint32_t to_ref, uint16_t to_offset, uint16_t bytes,
+    void peer_to_peer(uint16_t from_domid, GrantRef from_ref, uint16_t from_offset,
+                      uint16_t to_domid, GrantRef to_ref, uint16_t to_offset, uint16_t bytes,
                       uint32_t tag) noexcept {
         gnttab_copy& op = ops_[count_];
-        op.source.u.ref = from_ref;
+        op.source.u.ref = from_ref.number();
         op.source.domid = from_domid;
         op.source.offset = from_offset;
-        op.dest.u.ref = to_ref;
+        op.dest.u.ref = to_ref.number();
         op.dest.domid = to_domid;
         op.dest.offset = to_offset;
         op.len = bytes;

@@ -4,6 +4,7 @@
 // it, once per event.
 #pragma once
 
+#include "core/id.hpp"
 #include "core/kapi.h"
 #include "core/result.hpp"
 #include "core/xen.hpp"
@@ -22,15 +23,18 @@ public:
     Result<void> offer(xpv_xenbus* bus, const char* name, xpv_evtchn_handler handler,
                        void* context) noexcept {
         unbind();
-        return check(xpv_evtchn_offer(bus, name, handler, context, &channel_, &port_));
+        uint32_t port = 0;
+        XPV_TRY(check(xpv_evtchn_offer(bus, name, handler, context, &channel_, &port)));
+        port_ = Port{port};
+        return {};
     }
 
     // Backend: bind to the port that the peer offered. May sleep.
-    Result<void> bind(xpv_xenbus* bus, uint32_t peer_port, const char* name,
-                      xpv_evtchn_handler handler, void* context) noexcept {
+    Result<void> bind(xpv_xenbus* bus, Port peer_port, const char* name, xpv_evtchn_handler handler,
+                      void* context) noexcept {
         unbind();
         port_ = peer_port;
-        return check(xpv_evtchn_bind(bus, peer_port, name, handler, context, &channel_));
+        return check(xpv_evtchn_bind(bus, peer_port.number(), name, handler, context, &channel_));
     }
 
     // The handler does not run any more afterwards. May sleep.
@@ -41,7 +45,7 @@ public:
     }
 
     explicit operator bool() const noexcept { return channel_ != nullptr; }
-    uint32_t port() const noexcept { return port_; }
+    Port port() const noexcept { return port_; }
 
     void notify() const noexcept { xpv_evtchn_notify(channel_); }
 
@@ -50,7 +54,7 @@ public:
 
 private:
     xpv_evtchn* channel_ = nullptr;
-    uint32_t port_ = 0;
+    Port port_{};
 };
 
 } // namespace xpv

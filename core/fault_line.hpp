@@ -5,6 +5,7 @@
 #pragma once
 
 #include "core/barrier.hpp"
+#include "core/id.hpp"
 #include "core/kapi.h"
 #include "core/result.hpp"
 
@@ -15,7 +16,7 @@ public:
     explicit FaultLine(xpv_xenbus* bus) noexcept : bus_{bus} {}
 
     // Any context. `what` lives for ever.
-    void raise(const char* what, uint32_t queue, uint32_t value) noexcept {
+    void raise(const char* what, QueueIndex queue, uint32_t value) noexcept {
         if (atomic_exchange(&raised_, true))
             return;
         what_ = what;
@@ -31,7 +32,7 @@ public:
         if (raised())
             xpv_end_report(bus_, to_errno(Error::Protocol),
                            "the other end broke the protocol: %s (queue %u, value %u)", what_,
-                           queue_, value_);
+                           queue_.number(), value_);
         clear();
     }
     void clear() noexcept { atomic_store(&raised_, false); }
@@ -39,7 +40,7 @@ public:
 private:
     xpv_xenbus* const bus_;
     const char* what_ = "";
-    uint32_t queue_ = 0;
+    QueueIndex queue_{};
     uint32_t value_ = 0;
     bool raised_ = false;
 };
@@ -47,7 +48,7 @@ private:
 // Where one queue's parts report.
 class QueueFault {
 public:
-    QueueFault(FaultLine& line, uint32_t queue) noexcept : line_{&line}, queue_{queue} {}
+    QueueFault(FaultLine& line, QueueIndex queue) noexcept : line_{&line}, queue_{queue} {}
     void raise(const char* what, uint32_t value) const noexcept {
         line_->raise(what, queue_, value);
     }
@@ -55,7 +56,7 @@ public:
 
 private:
     FaultLine* line_;
-    uint32_t queue_;
+    QueueIndex queue_;
 };
 
 } // namespace xpv

@@ -35,7 +35,7 @@ public:
         prepare(owner, pollers, events, spurious);
         return channel_.offer(bus, name, on_event, this);
     }
-    Result<void> bind(xpv_xenbus* bus, uint32_t peer_port, const char* name, Owner* owner,
+    Result<void> bind(xpv_xenbus* bus, Port peer_port, const char* name, Owner* owner,
                       uint32_t pollers, uint64_t& events, uint64_t& spurious) noexcept {
         prepare(owner, pollers, events, spurious);
         return channel_.bind(bus, peer_port, name, on_event, this);
@@ -47,7 +47,7 @@ public:
     }
 
     explicit operator bool() const noexcept { return static_cast<bool>(channel_); }
-    uint32_t port() const noexcept { return channel_.port(); }
+    Port port() const noexcept { return channel_.port(); }
     void notify() const noexcept { channel_.notify(); }
     bool owes_eoi() const noexcept { return (load_once(&state_) & owed) != 0; }
 

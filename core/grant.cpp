@@ -97,10 +97,13 @@ void GrantRefs::give(uint32_t i) noexcept {
     refs_[i] = invalid;
 }
 
-Result<void> MappedRing::map(xpv_xenbus* bus, Span<const uint32_t> refs) noexcept {
+Result<void> MappedRing::map(xpv_xenbus* bus, Span<const GrantRef> refs) noexcept {
     unmap();
     void* address = nullptr;
-    XPV_TRY(check(xpv_ring_map(bus, refs.data(), refs.size(), &address)));
+    uint32_t raw[most];
+    for (uint32_t i = 0; i < refs.size(); ++i)
+        raw[i] = refs[i].number();
+    XPV_TRY(check(xpv_ring_map(bus, raw, refs.size(), &address)));
     bus_ = bus;
     address_ = address;
     return {};

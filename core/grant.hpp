@@ -3,6 +3,7 @@
 // is gone; what the peer still holds goes to the deferred list with its page.
 #pragma once
 
+#include "core/id.hpp"
 #include "core/kapi.h"
 #include "core/result.hpp"
 #include "core/xen.hpp"
@@ -61,7 +62,7 @@ public:
     static Result<Grant> share(uint16_t domid, OwnedPage page, Access access) noexcept;
 
     explicit operator bool() const noexcept { return static_cast<bool>(page_); }
-    uint32_t ref() const noexcept { return ref_; }
+    GrantRef ref() const noexcept { return GrantRef{ref_}; }
     void* address() const noexcept { return page_.address(); }
 
     // End access and give the page back to the caller (none, if this is empty); Busy
@@ -93,7 +94,8 @@ public:
     void release() noexcept;
 
     uint32_t count() const noexcept { return count_; }
-    uint32_t operator[](uint32_t i) const noexcept { return refs_[i]; }
+    GrantRef operator[](uint32_t i) const noexcept { return GrantRef{refs_[i]}; }
+    uint32_t raw(uint32_t i) const noexcept { return refs_[i]; } // for batches that C takes
 
     // Access through reference i, which grants, is over for good. True: its page is the
     // caller's and index i lost (lost(i)) until the next reserve(). False: defer().
@@ -118,8 +120,9 @@ public:
     MappedRing() noexcept = default;
     ~MappedRing() { unmap(); }
 
-    // Map 1..16 pages contiguously. May sleep.
-    Result<void> map(xpv_xenbus* bus, Span<const uint32_t> refs) noexcept;
+    // Map 1..most pages contiguously. May sleep.
+    static constexpr uint32_t most = 16;
+    Result<void> map(xpv_xenbus* bus, Span<const GrantRef> refs) noexcept;
     void unmap() noexcept;
 
     explicit operator bool() const noexcept { return address_ != nullptr; }

@@ -14,7 +14,7 @@ public:
     GrantSlot() noexcept = default;
 
     xpv_page* page() const noexcept { return page_; }
-    uint32_t ref() const noexcept { return ref_; }
+    GrantRef ref() const noexcept { return GrantRef{ref_}; }
     bool refers() const noexcept { return ref_ != GrantRefs::invalid; }
     bool granted() const noexcept { return page_ != nullptr && refers(); }
 
@@ -93,19 +93,19 @@ public:
         return refs_.reserve(count);
     }
 
-    uint32_t ref(uint32_t i) const noexcept { return refs_[i]; }
+    GrantRef ref(uint32_t i) const noexcept { return refs_[i]; }
     xpv_page* page(uint32_t i) const noexcept { return pages_[i]; }
 
     // Share a page through index i, which has none. Any context.
     void grant(uint32_t i, xpv_page* page) noexcept {
-        const uint32_t ref = refs_[i];
+        const uint32_t ref = refs_.raw(i);
         pages_[i] = page;
         xpv_gnttab_grant(peer_, 1, &ref, &page, access_ == Access::ReadOnly);
     }
     // pages[k] through index at[k], all in one call.
     void grant(Span<const Index> at, xpv_page* const* pages) noexcept {
         for (uint32_t k = 0; k < at.size(); ++k) {
-            batch_[k] = refs_[at[k]];
+            batch_[k] = refs_.raw(at[k]);
             pages_[at[k]] = pages[k];
         }
         xpv_gnttab_grant(peer_, at.size(), batch_, pages, access_ == Access::ReadOnly);
@@ -116,7 +116,7 @@ public:
     // has a line for each that the peer holds. Any context.
     uint32_t end(Span<const Index> at) noexcept {
         for (uint32_t k = 0; k < at.size(); ++k)
-            batch_[k] = refs_[at[k]];
+            batch_[k] = refs_.raw(at[k]);
         const uint32_t ended = xpv_gnttab_end(at.size(), batch_, ended_);
         const bool all = ended == at.size();
         for (uint32_t k = 0; k < at.size(); ++k) {

@@ -3,36 +3,24 @@
 // comes back twice, out of range or from a former life is noticed.
 #pragma once
 
+#include "core/id.hpp"
 #include "core/result.hpp"
 
 namespace xpv {
 
 // At most `capacity` ids, last in first out so that warm buffers are used again.
 // The owner's lock protects it; nothing allocates. take() and give() are O(1).
-template <uint32_t capacity> class IdPool : NoCopy {
+// What others send back becomes an Id in find() only.
+template <class Id, uint32_t capacity> class IdPool : NoCopy {
 public:
     static_assert(capacity > 0 && capacity <= 65536);
-    using Id = uint16_t;
-    static constexpr uint32_t none = ~uint32_t{0};
-
-    // An id that is out, from find(): nobody else makes one.
-    class Taken {
-    public:
-        constexpr Taken() noexcept = default;
-        constexpr uint32_t number() const noexcept { return number_; }
-
-    private:
-        friend class IdPool;
-        explicit constexpr Taken(uint32_t number) noexcept : number_{number} {}
-        uint32_t number_ = none;
-    };
 
     IdPool() noexcept { reset(); }
 
     // All ids free again. Generations go on counting, so old tickets stay void.
     void reset() noexcept {
         for (uint32_t i = 0; i < capacity; ++i) {
-            free_[i] = static_cast<Id>(capacity - 1 - i);
+            free_[i] = static_cast<uint16_t>(capacity - 1 - i);
             if (generation_[i] & 1)
                 ++generation_[i];
         }
@@ -42,40 +30,46 @@ public:
     uint32_t available() const noexcept { return count_; }
     uint32_t in_use() const noexcept { return capacity - count_; }
 
-    // An id, or `none`.
-    uint32_t take() noexcept {
+    // An id, or none().
+    Id take() noexcept {
         if (count_ == 0)
-            return none;
-        const Id id = free_[--count_];
-        ++generation_[id]; // odd: in use
-        return id;
+            return Id::none();
+        const uint32_t number = free_[--count_];
+        ++generation_[number]; // odd: in use
+        return Id{number};
     }
 
-    bool is_taken(uint32_t id) const noexcept { return id < capacity && (generation_[id] & 1); }
+    bool is_taken(uint32_t number) const noexcept {
+        return number < capacity && (generation_[number] & 1);
+    }
 
-    // Give an id back. Protocol when it is not out: the caller got it from a peer.
-    Result<void> give(uint32_t id) noexcept {
-        if (!is_taken(id))
+    // Give an id back. Protocol when it is not out.
+    Result<void> give(Id id) noexcept {
+        if (!is_taken(id.number()))
             return Error::Protocol;
-        ++generation_[id];
-        free_[count_++] = static_cast<Id>(id);
+        ++generation_[id.number()];
+        free_[count_++] = static_cast<uint16_t>(id.number());
         return {};
     }
 
-    // What a peer sent back: the id that is out, in the same life. Protocol: there is none.
-    Result<Taken> find(uint32_t id, uint32_t life) const noexcept {
-        if (!is_taken(id) || generation(id) != life)
+    // What a peer sent back: the id that is out. Protocol: there is none.
+    Result<Id> find(uint32_t number) const noexcept {
+        if (!is_taken(number))
             return Error::Protocol;
-        return Taken{id};
+        return Id{number};
     }
-    // Once only.
-    void give(Taken id) noexcept { (void)give(id.number_); }
+    // The same, in the same life.
+    Result<Id> find(uint32_t number, uint32_t life) const noexcept {
+        if (!is_taken(number) || generation_[number] != life)
+            return Error::Protocol;
+        return Id{number};
+    }
 
     // The life that this id is in; even when it is free.
-    uint32_t generation(uint32_t id) const noexcept { return generation_[id]; }
+    uint32_t generation(Id id) const noexcept { return generation_[id.number()]; }
 
 private:
-    Id free_[capacity];
+    uint16_t free_[capacity];
     uint32_t generation_[capacity] = {};
     uint32_t count_ = 0;
 };

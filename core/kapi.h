@@ -118,7 +118,7 @@ struct xpv_map_op {
 #define XPV_MAP_BATCH 64
 #define XPV_COPY_BATCH 64
 
-/* Room for one batch of map operations in Xen's form; one a context that maps.
+/* What one batch of map operations takes in Xen's form; one per context that maps.
  * May sleep. */
 struct xpv_map_scratch;
 struct xpv_map_scratch *xpv_map_scratch_alloc(void);
@@ -152,7 +152,7 @@ struct xpv_ring_view {
 /* ---- event channels: xen/event_channel.h ----------------------------- */
 
 /*
- * Called in hard interrupt context, once an event. Exactly one
+ * Called in hard interrupt context, once per event. Exactly one
  * xpv_evtchn_eoi() must follow, now or later: until then the channel stays
  * silent.
  */
@@ -184,7 +184,7 @@ enum xpv_xs_dir {
  * -E2BIG if it does not fit. */
 int xpv_xs_read(struct xpv_xenbus *bus, enum xpv_xs_dir dir, const char *key,
 		char *buffer, uint32_t size);
-/* One transaction at a time a device; writes go to our own folder.
+/* One transaction at a time per device; writes go to our own folder.
  * xpv_xs_end returns -EAGAIN when the whole transaction must be redone. */
 int xpv_xs_begin(struct xpv_xenbus *bus);
 int xpv_xs_write(struct xpv_xenbus *bus, const char *key, const char *text);

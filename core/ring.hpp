@@ -11,6 +11,7 @@
 #include "core/barrier.hpp"
 #include "core/kapi.h"
 #include "core/result.hpp"
+#include "core/untrusted.hpp"
 #include "core/xen.hpp"
 
 namespace xpv {
@@ -122,9 +123,11 @@ public:
     }
 
     // Copy the next response out. Only as often as pending() said.
-    template <class Slot = Response> Slot take() noexcept {
+    template <class Slot = Response> [[gnu::always_inline]] Untrusted<Slot> take() noexcept {
         static_assert(sizeof(Slot) <= sizeof(Entry));
-        return copy_from_shared(reinterpret_cast<const Slot*>(entry(rsp_cons_++)));
+        return Untrusted<Slot>::of([this](Slot& to) noexcept {
+            copy_from_shared(reinterpret_cast<const Slot*>(entry(rsp_cons_++)), to);
+        });
     }
 
     // Before sleeping: ask for an event once `more` further responses are there
@@ -197,9 +200,11 @@ public:
 
     // Copy the next slot out as a request or as what the protocol lays over it.
     // Only as often as pending() said.
-    template <class Slot = Request> Slot take() noexcept {
+    template <class Slot = Request> [[gnu::always_inline]] Untrusted<Slot> take() noexcept {
         static_assert(sizeof(Slot) <= sizeof(Entry));
-        return copy_from_shared(reinterpret_cast<const Slot*>(entry(req_cons_++)));
+        return Untrusted<Slot>::of([this](Slot& to) noexcept {
+            copy_from_shared(reinterpret_cast<const Slot*>(entry(req_cons_++)), to);
+        });
     }
 
     // Write one response, visible after publish(). Needs in_service() > 0.

@@ -28,13 +28,13 @@ public:
     // As open() made it, until access is taken back.
     void* address() const noexcept { return grants_[0].address(); }
     uint32_t count() const noexcept { return count_; }
-    const uint32_t* refs() const noexcept { return refs_; }
+    const GrantRef* refs() const noexcept { return refs_; }
 
 private:
     static constexpr uint32_t most = 1U << max_order;
 
     uint32_t count_ = 0;
-    uint32_t refs_[most] = {};
+    GrantRef refs_[most] = {};
     Grant grants_[most];
 };
 
@@ -64,12 +64,12 @@ public:
 
     // While it is open: where the other end finds it.
     uint32_t pages() const noexcept { return memory_.count(); }
-    const uint32_t* refs() const noexcept { return memory_.refs(); }
+    const GrantRef* refs() const noexcept { return memory_.refs(); }
     // All but the event channel. Any context; the numbers may be a moment old.
     void view(xpv_ring_view& view) const noexcept {
         ring_.view(view);
         view.pages = pages();
-        view.ref = refs()[0];
+        view.ref = refs()[0].number();
     }
 
 private:

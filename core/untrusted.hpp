@@ -7,9 +7,13 @@
 namespace xpv {
 
 // The value comes out by a check only, or by a word that says that none is needed.
-template <class T> class Untrusted {
+template <class T> class Untrusted : NoCopy {
 public:
     explicit constexpr Untrusted(const T& value) noexcept : value_{value} {}
+    // What read(to) writes, where it stays.
+    template <class Read> [[gnu::always_inline]] static Untrusted of(Read read) noexcept {
+        return Untrusted{read, 0};
+    }
 
     // A member of it, trusted no more than the whole.
     template <class Member, class Whole>
@@ -26,6 +30,10 @@ public:
     constexpr const T& raw() const noexcept { return value_; }
 
 private:
+    template <class Read> [[gnu::always_inline]] Untrusted(Read read, int) noexcept {
+        read(value_);
+    }
+
     T value_;
 };
 

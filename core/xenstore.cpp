@@ -15,13 +15,13 @@ void make_printable(char* text) noexcept {
 
 } // namespace
 
-void Key::append(const char* text) noexcept {
+void NodeName::append(const char* text) noexcept {
     while (*text != '\0' && length_ + 1 < sizeof(text_))
         text_[length_++] = *text++;
     text_[length_] = '\0';
 }
 
-void Key::append(uint32_t number) noexcept {
+void NodeName::append(uint32_t number) noexcept {
     char digits[21];
     format_number(number, digits);
     append(digits);
@@ -64,7 +64,7 @@ Result<uint32_t> parse_number(const char* text) noexcept {
 
 // One look at the node: what was checked is what is used. absent: what a missing
 // node means, or nullptr when it must be there.
-Result<uint64_t> Xenstore::read(xpv_xs_dir dir, const Key& key, uint64_t min, uint64_t max,
+Result<uint64_t> Xenstore::read(xpv_xs_dir dir, const NodeName& key, uint64_t min, uint64_t max,
                                 const uint64_t* absent) const noexcept {
     const char* const whose = dir == XPV_XS_PEER ? "the other end's " : "";
     const auto from = static_cast<unsigned long long>(min);
@@ -106,38 +106,38 @@ Result<uint32_t> narrow(const Result<uint64_t>& number) noexcept {
 
 } // namespace
 
-Result<uint32_t> Xenstore::require(xpv_xs_dir dir, const Key& key, uint32_t min,
+Result<uint32_t> Xenstore::require(xpv_xs_dir dir, const NodeName& key, uint32_t min,
                                    uint32_t max) const noexcept {
     return narrow(read(dir, key, min, max, nullptr));
 }
 
-Result<uint32_t> Xenstore::optional(xpv_xs_dir dir, const Key& key, uint32_t min, uint32_t max,
+Result<uint32_t> Xenstore::optional(xpv_xs_dir dir, const NodeName& key, uint32_t min, uint32_t max,
                                     uint32_t absent) const noexcept {
     const uint64_t otherwise = absent;
     return narrow(read(dir, key, min, max, &otherwise));
 }
 
-Result<uint64_t> Xenstore::require64(xpv_xs_dir dir, const Key& key, uint64_t min,
+Result<uint64_t> Xenstore::require64(xpv_xs_dir dir, const NodeName& key, uint64_t min,
                                      uint64_t max) const noexcept {
     return read(dir, key, min, max, nullptr);
 }
 
-bool Xenstore::flag(xpv_xs_dir dir, const Key& key, bool absent) const noexcept {
+bool Xenstore::flag(xpv_xs_dir dir, const NodeName& key, bool absent) const noexcept {
     const Result<uint32_t> value = optional(dir, key, 0, 1, absent ? 1 : 0);
     return value.ok() ? value.value() != 0 : absent;
 }
 
-Result<void> Xenstore::write(const Key& key, uint32_t number) const noexcept {
+Result<void> Xenstore::write(const NodeName& key, uint32_t number) const noexcept {
     char digits[21];
     format_number(number, digits);
     return write(key, digits);
 }
 
-Result<void> Xenstore::write(const Key& key, const char* text) const noexcept {
+Result<void> Xenstore::write(const NodeName& key, const char* text) const noexcept {
     return check(xpv_xs_write(bus_, key.text(), text));
 }
 
-Result<void> Xenstore::remove(const Key& key) const noexcept {
+Result<void> Xenstore::remove(const NodeName& key) const noexcept {
     return check(xpv_xs_remove(bus_, key.text()));
 }
 

@@ -4,24 +4,25 @@
 // names the node, the value and the range.
 #pragma once
 
+#include "core/id.hpp"
 #include "core/kapi.h"
 #include "core/result.hpp"
 
 namespace xpv {
 
 // A node's name under the device's folder, put together without allocation:
-// Key{"queue-", 3, "/tx-ring-ref"}. Too long a name is cut, which no caller's is.
-class Key {
+// NodeName{"queue-", 3, "/tx-ring-ref"}. Too long a name is cut, which no caller's is.
+class NodeName {
 public:
-    Key(const char* name) noexcept { append(name); }
-    Key(const char* prefix, uint32_t number, const char* suffix = "") noexcept {
+    NodeName(const char* name) noexcept { append(name); }
+    NodeName(const char* prefix, uint32_t number, const char* suffix = "") noexcept {
         append(prefix);
         append(number);
         append(suffix);
     }
     // name in folder, which is "" or ends with a slash.
-    static Key in(const char* folder, const char* name) noexcept {
-        Key key{folder};
+    static NodeName in(const char* folder, const char* name) noexcept {
+        NodeName key{folder};
         key.append(name);
         return key;
     }
@@ -48,26 +49,29 @@ public:
 
     // A number that must be there: NoEntry when it is not, Range when it is not a
     // number or not in min..max. Each failure is logged. May sleep, as all below.
-    Result<uint32_t> require(xpv_xs_dir dir, const Key& key, uint32_t min,
+    Result<uint32_t> require(xpv_xs_dir dir, const NodeName& key, uint32_t min,
                              uint32_t max) const noexcept;
 
     // A number that may be absent (`absent` then). Rubbish or out of range is Range,
     // logged.
-    Result<uint32_t> optional(xpv_xs_dir dir, const Key& key, uint32_t min, uint32_t max,
+    Result<uint32_t> optional(xpv_xs_dir dir, const NodeName& key, uint32_t min, uint32_t max,
                               uint32_t absent) const noexcept;
 
     // The same of 64 bits: NoEntry (logged), or Range.
-    Result<uint64_t> require64(xpv_xs_dir dir, const Key& key, uint64_t min,
+    Result<uint64_t> require64(xpv_xs_dir dir, const NodeName& key, uint64_t min,
                                uint64_t max) const noexcept;
 
     // A feature node, 0 or 1. Absent or rubbish (logged) gives `absent`: a feature
     // that nobody can read is one that was not offered.
-    bool flag(xpv_xs_dir dir, const Key& key, bool absent = false) const noexcept;
+    bool flag(xpv_xs_dir dir, const NodeName& key, bool absent = false) const noexcept;
 
     // Inside transact() or outside.
-    Result<void> write(const Key& key, uint32_t number) const noexcept;
-    Result<void> write(const Key& key, const char* text) const noexcept;
-    Result<void> remove(const Key& key) const noexcept;
+    Result<void> write(const NodeName& key, uint32_t number) const noexcept;
+    Result<void> write(const NodeName& key, const char* text) const noexcept;
+    template <class Tag> Result<void> write(const NodeName& key, Id<Tag> id) const noexcept {
+        return write(key, id.number());
+    }
+    Result<void> remove(const NodeName& key) const noexcept;
 
     // body() between begin and end, again when others wrote at the same time, at
     // most 100 times (then TryAgain).
@@ -86,7 +90,7 @@ public:
     }
 
 private:
-    Result<uint64_t> read(xpv_xs_dir dir, const Key& key, uint64_t min, uint64_t max,
+    Result<uint64_t> read(xpv_xs_dir dir, const NodeName& key, uint64_t min, uint64_t max,
                           const uint64_t* absent) const noexcept;
 
     xpv_xenbus* bus_;

@@ -107,20 +107,22 @@ void back_ring(Input& in) {
 }
 
 void ids(Input& in) {
-    IdPool<64> pool;
+    IdPool<RequestId, 64> pool;
     uint64_t out = 0;
     while (in.left() != 0) {
         if (in.flag()) {
-            const uint32_t id = pool.take();
-            EXPECT_EQ(id == pool.none, out == ~uint64_t{0});
-            if (id != pool.none) {
+            const RequestId taken = pool.take();
+            EXPECT_EQ(taken == RequestId::none(), out == ~uint64_t{0});
+            if (taken != RequestId::none()) {
+                const uint32_t id = taken.number();
                 EXPECT(id < 64 && !(out >> id & 1));
                 out |= uint64_t{1} << id;
             }
         } else {
             const uint32_t id = in.near(in.below(64));
             const bool taken = id < 64 && (out >> id & 1);
-            EXPECT_EQ(pool.give(id).ok(), taken);
+            EXPECT_EQ(pool.find(id).ok(), taken);
+            EXPECT_EQ(pool.give(RequestId{id}).ok(), taken);
             if (taken)
                 out &= ~(uint64_t{1} << id);
         }

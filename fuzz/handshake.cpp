@@ -38,12 +38,12 @@ constexpr uint32_t name_count = sizeof(names) / sizeof(names[0]);
 // One node of the other end's: a number near something, any text, or gone.
 void node(Input& in, World& world, uint32_t near) {
     const char* name = names[in.below(name_count)];
-    Key key{name};
+    NodeName key{name};
     if (in.below(4) == 0) {
         char slash[40] = "/";
         for (uint32_t i = 0; name[i] != '\0'; ++i)
             slash[i + 1] = name[i];
-        key = Key{"queue-", in.below(4), slash};
+        key = NodeName{"queue-", in.below(4), slash};
     }
     switch (in.below(4)) {
     case 0:
@@ -64,7 +64,7 @@ void fail_some(Input& in, World& world) {
 }
 
 void front(Input& in) {
-    Vif vif{1 + in.below(4)};
+    Frontend vif{1 + in.below(4)};
     vif.settings.net.split = in.flag();
     fail_some(in, vif.world);
     if (!vif.create())
@@ -104,7 +104,7 @@ void front(Input& in) {
 void back(Input& in) {
     World world;
     Guest guest{world};
-    xpv_vif vif{world};
+    Backend vif{world};
     vif.settings.map = in.flag();
     guest.offer(1 + in.below(4), in.flag());
     fail_some(in, world);

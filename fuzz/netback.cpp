@@ -15,7 +15,7 @@ struct Scene {
     Input& in;
     World& world;
     Guest& guest;
-    xpv_vif& vif;
+    Backend& vif;
     PeerFront tx;
     PeerFront rx;
     uint32_t refs[data_pages];
@@ -181,7 +181,7 @@ void step(Scene& s) {
 void one(Input& in) {
     World world;
     Guest guest{world};
-    xpv_vif vif{world};
+    Backend vif{world};
     vif.settings.map = in.flag();
     vif.map_above = vif.settings.map ? in.u16() : 65536;
     guest.offer(1, in.flag(), in.flag() ? 0xffffff80 : 0);

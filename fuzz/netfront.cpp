@@ -12,7 +12,7 @@ using namespace xpv::fake;
 
 struct Scene {
     Input& in;
-    Vif& vif;
+    Frontend& vif;
     Wire& wire;
 };
 
@@ -149,7 +149,7 @@ void step(Scene& s) {
 } // namespace
 
 void one(Input& in) {
-    Vif vif;
+    Frontend vif;
     vif.settings.net.sg = in.below(4) != 0;
     vif.settings.net.gso = vif.settings.net.sg && in.below(4) != 0;
     vif.settings.net.split = in.flag();

@@ -42,7 +42,7 @@ struct kunit;
 
 namespace xpv::test {
 
-// Any scalar. Integers are equal as numbers, whatever their types.
+// Any scalar, and core/id.hpp's ids. Integers are equal as numbers, whatever their types.
 struct Value {
     enum class Is : uint8_t { Bool, Negative, Number };
     Is is;
@@ -54,6 +54,8 @@ template <class T> constexpr Value value(const T& scalar) noexcept {
         return value(static_cast<__underlying_type(T)>(scalar));
     else if constexpr (requires(T x) { *x; } || __is_same(T, decltype(nullptr)))
         return {Value::Is::Number, reinterpret_cast<uintptr_t>(scalar)};
+    else if constexpr (requires(T x) { x.number(); })
+        return value(scalar.number());
     else if constexpr (__is_same(T, bool))
         return {Value::Is::Bool, scalar};
     else

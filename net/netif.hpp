@@ -31,7 +31,7 @@ inline constexpr uint32_t ring_slots = 256; // of a one-page ring, either direct
 static_assert(RingTypes<netif_tx_sring>::slots(page_size) == ring_slots);
 static_assert(RingTypes<netif_rx_sring>::slots(page_size) == ring_slots);
 
-inline constexpr uint32_t min_tx_slots = 18; // every backend takes this many a packet
+inline constexpr uint32_t min_tx_slots = 18; // every backend takes this many per packet
 inline constexpr uint32_t ethernet_header = 14;
 inline constexpr uint32_t max_packet = XPV_NET_MAX_PACKET;
 

@@ -24,7 +24,7 @@ enum xpv_gso {
 struct xpv_offload {
 	uint8_t csum;	   /* enum xpv_csum */
 	uint8_t gso;	   /* enum xpv_gso */
-	uint16_t gso_size; /* payload bytes a segment, 1.. when gso is set */
+	uint16_t gso_size; /* payload bytes per segment, 1.. when gso is set */
 };
 
 /* A run of bytes at a kernel address. */
@@ -34,6 +34,6 @@ struct xpv_bytes {
 };
 
 #define XPV_NET_MAX_PACKET 65535 /* wire sizes are 16 bit */
-#define XPV_NET_MAX_QUEUES 64	 /* queues a device, both ends */
+#define XPV_NET_MAX_QUEUES 64	 /* queues per device, both ends */
 
 #endif

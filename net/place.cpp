@@ -24,12 +24,12 @@ constexpr const char* foreign_keys[] = {"xdp-headroom",
                                         "feature-gso-tcpv4-prefix",
                                         "feature-gso-tcpv6-prefix"};
 
-Key key_of(const char* slash_name, uint32_t index, uint32_t count) noexcept {
-    return count == 1 ? Key{slash_name + 1} : Key{"queue-", index, slash_name};
+NodeName key_of(const char* slash_name, QueueIndex index, uint32_t count) noexcept {
+    return count == 1 ? NodeName{slash_name + 1} : NodeName{"queue-", index.number(), slash_name};
 }
 
 // A node that may not be there.
-Result<void> remove(const Xenstore& store, const Key& key) noexcept {
+Result<void> remove(const Xenstore& store, const NodeName& key) noexcept {
     Result<void> gone = store.remove(key);
     if (!gone.ok() && gone.error() == Error::NoEntry)
         return {};
@@ -38,32 +38,33 @@ Result<void> remove(const Xenstore& store, const Key& key) noexcept {
 
 } // namespace
 
-Result<QueuePlace> QueuePlace::read(const Xenstore& store, uint32_t index,
+Result<QueuePlace> QueuePlace::read(const Xenstore& store, QueueIndex index,
                                     uint32_t count) noexcept {
-    const auto ref = [&](const char* name) noexcept {
+    const auto ref_at = [&](const char* name) noexcept {
         return store.require(XPV_XS_PEER, key_of(name, index, count), 0, UINT32_MAX);
     };
-    const auto port = [&](const char* name) noexcept {
+    const auto port_at = [&](const char* name) noexcept {
         return store.require(XPV_XS_PEER, key_of(name, index, count), 1, last_port);
     };
-    QueuePlace place;
-    XPV_TRY_SET(place.tx_ref, ref(tx_ref_key));
-    XPV_TRY_SET(place.rx_ref, ref(rx_ref_key));
-    XPV_TRY_SET(place.tx_port,
+    uint32_t refs[2] = {};
+    uint32_t ports[2] = {};
+    XPV_TRY_SET(refs[0], ref_at(tx_ref_key));
+    XPV_TRY_SET(refs[1], ref_at(rx_ref_key));
+    XPV_TRY_SET(ports[0],
                 store.optional(XPV_XS_PEER, key_of(tx_port_key, index, count), 1, last_port, 0));
-    if (place.tx_port == 0) {
-        XPV_TRY_SET(place.tx_port, port(port_key));
-        place.rx_port = place.tx_port;
-        return place;
+    if (ports[0] != 0) {
+        XPV_TRY_SET(ports[1], port_at(rx_port_key));
+    } else {
+        XPV_TRY_SET(ports[0], port_at(port_key));
+        ports[1] = ports[0];
     }
-    XPV_TRY_SET(place.rx_port, port(rx_port_key));
-    return place;
+    return QueuePlace{GrantRef{refs[0]}, GrantRef{refs[1]}, Port{ports[0]}, Port{ports[1]}};
 }
 
-Result<void> QueuePlace::write(const Xenstore& store, uint32_t index,
+Result<void> QueuePlace::write(const Xenstore& store, QueueIndex index,
                                uint32_t count) const noexcept {
-    const auto number = [&](const char* name, uint32_t value) noexcept {
-        return store.write(key_of(name, index, count), value);
+    const auto number = [&](const char* name, auto id) noexcept {
+        return store.write(key_of(name, index, count), id);
     };
     XPV_TRY(number(tx_ref_key, tx_ref));
     XPV_TRY(number(rx_ref_key, rx_ref));
@@ -83,7 +84,7 @@ Result<void> remove_leftovers(const Xenstore& store) noexcept {
     const Result<uint32_t> before =
         store.optional(XPV_XS_OWN, "multi-queue-num-queues", 0, XPV_NET_MAX_QUEUES, 0);
     for (uint32_t i = 0; i < before.value_or(XPV_NET_MAX_QUEUES); ++i)
-        XPV_TRY(remove(store, Key{"queue-", i}));
+        XPV_TRY(remove(store, NodeName{"queue-", i}));
     return remove(store, "multi-queue-num-queues");
 }
 

@@ -3,23 +3,25 @@
 // event channels (xen/io/netif.h).
 #pragma once
 
+#include "core/id.hpp"
 #include "core/xenstore.hpp"
 
 namespace xpv::net {
 
 struct QueuePlace {
-    uint32_t tx_ref = 0;
-    uint32_t rx_ref = 0;
-    uint32_t tx_port = 0;
-    uint32_t rx_port = 0; // the same: one channel for both
+    GrantRef tx_ref{};
+    GrantRef rx_ref{};
+    Port tx_port{};
+    Port rx_port{}; // the same: one channel for both
 
     bool split() const noexcept { return tx_port != rx_port; }
 
     // Backend: flat keys for a single queue, queue-N/ for one of several. Each failure is
     // logged. May sleep.
-    static Result<QueuePlace> read(const Xenstore& store, uint32_t index, uint32_t count) noexcept;
+    static Result<QueuePlace> read(const Xenstore& store, QueueIndex index,
+                                   uint32_t count) noexcept;
     // Frontend, the same keys. May sleep.
-    Result<void> write(const Xenstore& store, uint32_t index, uint32_t count) const noexcept;
+    Result<void> write(const Xenstore& store, QueueIndex index, uint32_t count) const noexcept;
 };
 
 // Frontend, in the transaction that writes the places: take away what another connection

@@ -17,8 +17,8 @@ XPV_BEGIN_DECLS
 
 struct xpv_netback;	  /* C++: one device, all of its life */
 struct xpv_netback_queue; /* C++: one connected queue pair */
-struct xpv_vif;		  /* C: the net device and what belongs to it */
-struct xpv_vif_queue;	  /* C: the pollers of one queue */
+struct xpv_netback_os;	  /* C: the net device and what belongs to it */
+struct netback_queue;	  /* C: the pollers of one queue */
 
 /* Packets that one call handles, either direction. */
 #define XPV_NETBACK_BATCH 64
@@ -74,9 +74,9 @@ struct xpv_netback_counters {
 
 /* ---- device ----------------------------------------------------------- */
 
-/* NULL without memory. bus and vif outlive the device. May sleep. */
+/* NULL without memory. bus and os outlive the device. May sleep. */
 struct xpv_netback *
-xpv_netback_create(struct xpv_xenbus *bus, struct xpv_vif *vif,
+xpv_netback_create(struct xpv_xenbus *bus, struct xpv_netback_os *os,
 		   const struct xpv_netback_settings *settings);
 /* After XPV_REMOVE. May sleep. */
 void xpv_netback_destroy(struct xpv_netback *device);
@@ -121,7 +121,7 @@ void xpv_netback_idle(struct xpv_netback_queue *queue,
 /* ---- queue: guest-TX ---------------------------------------------------- */
 
 /* A stretch of our memory inside one 4 KiB page. */
-struct xpv_netback_room {
+struct xpv_netback_target {
 	uint64_t gfn;
 	uint16_t offset;
 	uint16_t length;
@@ -137,7 +137,7 @@ struct xpv_netback_tx_fragment {
 
 /* The head of a packet may lie across one page boundary. */
 #define XPV_NETBACK_TX_HEAD_MAX 2048
-#define XPV_NETBACK_TX_ROOMS (XPV_NETBACK_TX_PAGES + 2)
+#define XPV_NETBACK_TX_TARGETS (XPV_NETBACK_TX_PAGES + 2)
 
 struct xpv_netback_tx_packet {
 	/* From gather: */
@@ -151,9 +151,9 @@ struct xpv_netback_tx_packet {
 	uint32_t mapped;
 	uint16_t fragments;
 	struct xpv_netback_tx_fragment fragment[XPV_NETBACK_TX_PAGES];
-	/* To execute: rooms for head, then one for each page; none: no memory. */
-	uint16_t rooms;
-	struct xpv_netback_room room[XPV_NETBACK_TX_ROOMS];
+	/* To execute: targets for head, then one for each page; none: no memory. */
+	uint16_t targets;
+	struct xpv_netback_target target[XPV_NETBACK_TX_TARGETS];
 	/* From execute: the packet is complete. */
 	bool good;
 };
@@ -236,38 +236,38 @@ const struct xpv_netback_counters *
 xpv_netback_queue_counters(const struct xpv_netback_queue *queue);
 
 /* A glance at both rings, for people. Process context, the queue connected. */
-void xpv_netback_queue_view(const struct xpv_netback_queue *queue,
-			    struct xpv_ring_view *tx,
-			    struct xpv_ring_view *rx);
+void xpv_netback_view(const struct xpv_netback_queue *queue,
+		      struct xpv_ring_view *tx,
+		      struct xpv_ring_view *rx);
 
 /* ---- upcalls -------------------------------------------------------------- */
 
 /*
  * A connection is being made: get pollers ready for each queue, not yet
- * running; *shim[i] is handed to xpv_netback_vif_schedule(). maps[i] is NULL for
+ * running; *shim[i] is handed to xpv_netback_os_schedule(). maps[i] is NULL for
  * a queue that only copies; on success they are the shim's. May sleep, as all up
- * to xpv_netback_vif_carrier().
+ * to xpv_netback_os_carrier().
  */
-int xpv_netback_vif_attach(struct xpv_vif *vif,
-			   const struct xpv_net_features *features,
-			   uint32_t count,
-			   struct xpv_netback_queue *const *queues,
-			   struct xpv_netback_map *const *maps,
-			   struct xpv_vif_queue **shim);
+int xpv_netback_os_attach(struct xpv_netback_os *os,
+			  const struct xpv_net_features *features,
+			  uint32_t count,
+			  struct xpv_netback_queue *const *queues,
+			  struct xpv_netback_map *const *maps,
+			  struct netback_queue **shim);
 /* Rings and channels are there: run while the net device is up. */
-void xpv_netback_vif_start(struct xpv_vif *vif);
+void xpv_netback_os_start(struct xpv_netback_os *os);
 /* No poller runs and no packet is taken when this returns. Idempotent. */
-void xpv_netback_vif_stop(struct xpv_vif *vif);
+void xpv_netback_os_stop(struct xpv_netback_os *os);
 /* Channels are gone too: nothing calls into the queues any more, and maps are
  * the shim's to reap. Idempotent. */
-void xpv_netback_vif_detach(struct xpv_vif *vif);
+void xpv_netback_os_detach(struct xpv_netback_os *os);
 /* The other end is in service, or not. */
-void xpv_netback_vif_carrier(struct xpv_vif *vif, bool on);
+void xpv_netback_os_carrier(struct xpv_netback_os *os, bool on);
 /* Maps of this guest's former connections that are not reaped yet. May sleep. */
-uint32_t xpv_netback_vif_retired(struct xpv_vif *vif);
+uint32_t xpv_netback_os_retired(struct xpv_netback_os *os);
 
 /* Run these pollers (a mask). Any context. */
-void xpv_netback_vif_schedule(struct xpv_vif_queue *queue, uint32_t pollers);
+void xpv_netback_os_schedule(struct netback_queue *queue, uint32_t pollers);
 
 XPV_END_DECLS
 

@@ -18,21 +18,20 @@ Result<void> Device::advertise() const noexcept {
 Result<void> Device::make_queue(uint32_t index, uint32_t count, const xpv_net_features& features,
                                 bool map) noexcept {
     net::QueuePlace place;
-    XPV_TRY_SET(place, net::QueuePlace::read(store(), index, count));
+    XPV_TRY_SET(place, net::QueuePlace::read(store(), QueueIndex{index}, count));
     void* memory = xpv_alloc(sizeof(xpv_netback_queue));
     if (memory == nullptr)
         return Error::NoMemory;
     queues_[index] = new (memory) xpv_netback_queue{bus(),
-                                                    vif_,
                                                     faults(),
-                                                    index,
+                                                    QueueIndex{index},
                                                     place,
                                                     net::permitted(settings_.net).gso_v4,
                                                     features.rx_notify};
     queue_count_ = index + 1;
     if (const Result<void> mapped = queues_[index]->open(map); !mapped.ok()) {
         xpv_log(bus(), XPV_LOG_ERR, "queue %u: cannot use rings tx %u rx %u: error %d", index,
-                place.tx_ref, place.rx_ref, to_errno(mapped));
+                place.tx_ref.number(), place.rx_ref.number(), to_errno(mapped));
         return mapped;
     }
     return {};
@@ -63,28 +62,28 @@ Result<void> Device::connect() noexcept {
     // Each map that a former connection left behind holds as many frames as a ring has
     // slots, for as long as somebody in the stack keeps one packet of it. A guest that
     // has connections leave them over and over is copied.
-    const uint32_t retired = settings_.map ? xpv_netback_vif_retired(vif_) : 0;
+    const uint32_t retired = settings_.map ? xpv_netback_os_retired(os_) : 0;
     for (uint32_t i = 0; i < count; ++i) {
         const bool map = settings_.map && (retired == 0 || retired + i < max_retired_maps);
         XPV_TRY(make_queue(i, count, features, map));
     }
     // Pollers before channels: an event may come while it is being bound.
-    xpv_vif_queue* shim[XPV_NET_MAX_QUEUES] = {};
+    netback_queue* shim[XPV_NET_MAX_QUEUES] = {};
     xpv_netback_map* maps[XPV_NET_MAX_QUEUES] = {};
     for (uint32_t i = 0; i < count; ++i)
         maps[i] = reinterpret_cast<xpv_netback_map*>(queues_[i]->map);
-    XPV_TRY(check(xpv_netback_vif_attach(vif_, &features, count, queues_, maps, shim)));
+    XPV_TRY(check(xpv_netback_os_attach(os_, &features, count, queues_, maps, shim)));
     attached_ = true;
     for (uint32_t i = 0; i < count; ++i) {
         const net::QueuePlace& place = queues_[i]->place;
-        if (const Result<void> bound = queues_[i]->bind("xpv-netback", shim[i]); !bound.ok()) {
+        if (const Result<void> bound = queues_[i]->bind(shim[i]); !bound.ok()) {
             xpv_log(bus(), XPV_LOG_ERR,
-                    "queue %u: cannot bind event channels tx %u rx %u: error %d", i, place.tx_port,
-                    place.rx_port, to_errno(bound));
+                    "queue %u: cannot bind event channels tx %u rx %u: error %d", i,
+                    place.tx_port.number(), place.rx_port.number(), to_errno(bound));
             return bound;
         }
     }
-    xpv_netback_vif_start(vif_);
+    xpv_netback_os_start(os_);
     warn_of_rate();
     return {};
 }
@@ -93,10 +92,10 @@ Result<void> Device::connect() noexcept {
 void Device::disconnect() noexcept {
     if (queue_count_ != 0) {
         show_carrier(false);
-        xpv_netback_vif_stop(vif_);
+        xpv_netback_os_stop(os_);
         for (uint32_t i = 0; i < queue_count_; ++i)
             queues_[i]->unbind();
-        xpv_netback_vif_detach(vif_);
+        xpv_netback_os_detach(os_);
     }
     for (uint32_t i = 0; i < queue_count_; ++i) {
         if (!attached_)

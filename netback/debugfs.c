@@ -8,35 +8,21 @@
 #include <linux/uaccess.h>
 
 #include "netback/netback.h"
+#include "shim/ring_view.h"
 
 static struct dentry *root;
 
-static void show_ring(struct seq_file *m, const char *name,
-		      const struct xpv_ring_view *v)
-{
-	/* Relative to rsp_prod, which is where the ring's window starts. */
-	seq_printf(m, "%s: %u slots, port %u%s\n", name, v->size, v->port,
-		   v->owes_eoi ? ", event held" : "");
-	seq_printf(m, "  req_prod  %10u (+%d)  req_cons %10u (+%d)  req_event %10u (%+d)\n",
-		   v->shared_req_prod, (int)(v->shared_req_prod - v->rsp), v->req,
-		   (int)(v->req - v->rsp), v->shared_req_event,
-		   (int)(v->shared_req_event - v->rsp));
-	seq_printf(m, "  rsp_prod  %10u       rsp_event %10u (%+d)  in service %u\n",
-		   v->rsp, v->shared_rsp_event,
-		   (int)(v->shared_rsp_event - v->rsp), v->req - v->rsp);
-}
-
 static int queue_show(struct seq_file *m, void *unused)
 {
-	struct xpv_vif_queue *queue = m->private;
+	struct netback_queue *queue = m->private;
 	struct xpv_ring_view tx, rx;
 
-	xpv_netback_queue_view(queue->core, &tx, &rx);
-	show_ring(m, "guest-tx", &tx);
-	show_ring(m, "guest-rx", &rx);
+	xpv_netback_view(queue->core, &tx, &rx);
+	xpv_ring_show(m, "guest-tx", &tx);
+	xpv_ring_show(m, "guest-rx", &rx);
 	seq_printf(m, "guest-rx queue: %u packets, %u bytes of %u, %u in hand, %s\n",
 		   skb_queue_len_lockless(&queue->rx_queue),
-		   READ_ONCE(queue->rx_queued_bytes), xpv_rx_queue_bytes,
+		   READ_ONCE(queue->rx_queued_bytes), netback_rx_queue_bytes,
 		   queue->rx_count - queue->rx_first,
 		   netif_xmit_stopped(netdev_get_tx_queue(queue->vif->dev,
 							  queue->index)) ?
@@ -53,7 +39,7 @@ static int queue_open(struct inode *inode, struct file *file)
 static ssize_t queue_write(struct file *file, const char __user *text,
 			   size_t length, loff_t *position)
 {
-	struct xpv_vif_queue *queue =
+	struct netback_queue *queue =
 		((struct seq_file *)file->private_data)->private;
 	char word[8] = {};
 
@@ -61,7 +47,7 @@ static ssize_t queue_write(struct file *file, const char __user *text,
 		return -EINVAL;
 	if (strcmp(strim(word), "kick"))
 		return -EINVAL;
-	xpv_netback_vif_schedule(queue, XPV_NETBACK_TX | XPV_NETBACK_RX);
+	xpv_netback_os_schedule(queue, XPV_NETBACK_TX | XPV_NETBACK_RX);
 	return length;
 }
 
@@ -74,7 +60,7 @@ static const struct file_operations queue_fops = {
 	.release = single_release,
 };
 
-void xpv_vif_debugfs_add(struct xpv_vif *vif)
+void netback_debugfs_add(struct xpv_netback_os *vif)
 {
 	char name[16];
 	u32 i;
@@ -88,18 +74,18 @@ void xpv_vif_debugfs_add(struct xpv_vif *vif)
 }
 
 /* Nobody reads any more when this returns. */
-void xpv_vif_debugfs_remove(struct xpv_vif *vif)
+void netback_debugfs_remove(struct xpv_netback_os *vif)
 {
 	debugfs_remove_recursive(vif->debugfs);
 	vif->debugfs = NULL;
 }
 
-void xpv_vif_debugfs_init(void)
+void netback_debugfs_init(void)
 {
 	root = debugfs_create_dir("xpv-netback", NULL);
 }
 
-void xpv_vif_debugfs_exit(void)
+void netback_debugfs_exit(void)
 {
 	debugfs_remove_recursive(root);
 }

@@ -6,7 +6,7 @@ namespace xpv::netback {
 
 void Device::show_carrier(bool on) noexcept {
     carrier_ = on;
-    xpv_netback_vif_carrier(vif_, on);
+    xpv_netback_os_carrier(os_, on);
 }
 
 // A guest that takes no packets is offline: the stack then keeps none for it.
@@ -24,10 +24,10 @@ void Device::look_again() noexcept {
 
 } // namespace xpv::netback
 
-xpv_netback* xpv_netback_create(xpv_xenbus* bus, xpv_vif* vif,
+xpv_netback* xpv_netback_create(xpv_xenbus* bus, xpv_netback_os* os,
                                 const xpv_netback_settings* settings) {
     void* const memory = xpv_alloc(sizeof(xpv_netback));
-    return memory == nullptr ? nullptr : new (memory) xpv_netback{bus, vif, *settings};
+    return memory == nullptr ? nullptr : new (memory) xpv_netback{bus, os, *settings};
 }
 
 void xpv_netback_destroy(xpv_netback* device) {

@@ -9,8 +9,8 @@ namespace xpv::netback {
 
 class Device : public End<Device, Role::Back> {
 public:
-    Device(xpv_xenbus* bus, xpv_vif* vif, const xpv_netback_settings& settings) noexcept
-        : End{bus}, vif_{vif}, settings_{settings} {}
+    Device(xpv_xenbus* bus, xpv_netback_os* os, const xpv_netback_settings& settings) noexcept
+        : End{bus}, os_{os}, settings_{settings} {}
 
     // ---- for End ----------------------------------------------------------------
     Result<void> advertise() const noexcept;
@@ -25,7 +25,7 @@ private:
     void warn_of_rate() const noexcept;
     void show_carrier(bool on) noexcept;
 
-    xpv_vif* const vif_;
+    xpv_netback_os* const os_;
     const xpv_netback_settings settings_;
     bool carrier_ = false;
     uint32_t queue_count_ = 0;

@@ -19,8 +19,8 @@ static const struct xpv_counter counters[] = {
 };
 
 static const struct xpv_counter shim_counters[] = {
-#define X(name) GUEST(xpv_vif_counters, name),
-	XPV_VIF_COUNTERS(X)
+#define X(name) GUEST(netback_shim_counters, name),
+	NETBACK_SHIM_COUNTERS(X)
 #undef X
 };
 
@@ -33,7 +33,7 @@ static void get_names(const char *prefix, u8 **data)
 }
 
 static void sum(const struct xpv_netback_counters *core,
-		const struct xpv_vif_counters *shim, u64 *sums)
+		const struct netback_shim_counters *shim, u64 *sums)
 {
 	xpv_counters_sum(counters, ARRAY_SIZE(counters), core, sums);
 	xpv_counters_sum(shim_counters, ARRAY_SIZE(shim_counters), shim,
@@ -41,13 +41,13 @@ static void sum(const struct xpv_netback_counters *core,
 }
 
 /* The queues go; their numbers stay. rtnl is held. */
-void xpv_vif_fold_counters(struct xpv_vif *vif)
+void netback_fold_counters(struct xpv_netback_os *vif)
 {
 	u32 i;
 
 	write_seqlock_bh(&vif->stats_lock);
 	for (i = 0; i < vif->counted; i++) {
-		const struct xpv_vif_queue *queue = vif->queues[i];
+		const struct netback_queue *queue = vif->queues[i];
 
 		xpv_counters_fold(counters, ARRAY_SIZE(counters),
 				  xpv_netback_queue_counters(queue->core),
@@ -61,7 +61,7 @@ void xpv_vif_fold_counters(struct xpv_vif *vif)
 
 static void add_stats(struct rtnl_link_stats64 *stats,
 		      const struct xpv_netback_counters *c,
-		      const struct xpv_vif_counters *shim)
+		      const struct netback_shim_counters *shim)
 {
 	stats->rx_packets += READ_ONCE(c->tx_packets);
 	stats->rx_bytes += READ_ONCE(c->tx_bytes);
@@ -75,10 +75,10 @@ static void add_stats(struct rtnl_link_stats64 *stats,
 }
 
 /* For people a vif is seen from here: guest-TX is what we receive. */
-void xpv_vif_get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats)
+void netback_get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats)
 {
 	const struct rtnl_link_stats64 core = *stats; /* what the stack counts */
-	struct xpv_vif *vif = netdev_priv(dev);
+	struct xpv_netback_os *vif = netdev_priv(dev);
 	unsigned int seq;
 	u32 i, count;
 
@@ -89,7 +89,7 @@ void xpv_vif_get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats
 		count = READ_ONCE(vif->counted);
 		add_stats(stats, &vif->past, &vif->past_shim);
 		for (i = 0; i < count; i++) {
-			const struct xpv_vif_queue *queue = READ_ONCE(vif->queues[i]);
+			const struct netback_queue *queue = READ_ONCE(vif->queues[i]);
 
 			add_stats(stats, xpv_netback_queue_counters(queue->core),
 				  &queue->counters);
@@ -100,7 +100,7 @@ void xpv_vif_get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats
 
 static int get_sset_count(struct net_device *dev, int set)
 {
-	const struct xpv_vif *vif = netdev_priv(dev);
+	const struct xpv_netback_os *vif = netdev_priv(dev);
 
 	if (set != ETH_SS_STATS)
 		return -EOPNOTSUPP;
@@ -109,7 +109,7 @@ static int get_sset_count(struct net_device *dev, int set)
 
 static void get_strings(struct net_device *dev, u32 set, u8 *data)
 {
-	const struct xpv_vif *vif = netdev_priv(dev);
+	const struct xpv_netback_os *vif = netdev_priv(dev);
 	char prefix[ETH_GSTRING_LEN];
 	u32 q;
 
@@ -126,14 +126,14 @@ static void get_strings(struct net_device *dev, u32 set, u8 *data)
 static void get_ethtool_stats(struct net_device *dev,
 			      struct ethtool_stats *stats, u64 *data)
 {
-	const struct xpv_vif *vif = netdev_priv(dev);
+	const struct xpv_netback_os *vif = netdev_priv(dev);
 	u64 *each = data + COUNT;
 	u32 i, q;
 
 	memset(data, 0, COUNT * (1 + vif->made_queues) * sizeof(*data));
 	sum(&vif->past, &vif->past_shim, data);
 	for (q = 0; q < vif->made_queues; q++, each += COUNT) {
-		const struct xpv_vif_queue *queue = vif->queues[q];
+		const struct netback_queue *queue = vif->queues[q];
 
 		sum(xpv_netback_queue_counters(queue->core), &queue->counters,
 		    each);
@@ -156,7 +156,7 @@ static void get_channels(struct net_device *dev, struct ethtool_channels *channe
 	channels->combined_count = dev->real_num_tx_queues;
 }
 
-const struct ethtool_ops xpv_vif_ethtool_ops = {
+const struct ethtool_ops netback_ethtool_ops = {
 	.get_drvinfo = get_drvinfo,
 	.get_link = ethtool_op_get_link,
 	.get_ts_info = ethtool_op_get_ts_info,

@@ -11,14 +11,14 @@
 
 #include "netback/netback.h"
 
-static struct xpv_vif *vif_of(struct xpv_xenbus *bus)
+static struct xpv_netback_os *os_of(struct xpv_xenbus *bus)
 {
-	return container_of(bus, struct xpv_vif, bus);
+	return container_of(bus, struct xpv_netback_os, bus);
 }
 
 static int netback_handle(struct xpv_xenbus *bus, enum xpv_event event)
 {
-	return xpv_netback_handle(vif_of(bus)->core, event);
+	return xpv_netback_handle(os_of(bus)->core, event);
 }
 
 /*
@@ -26,7 +26,7 @@ static int netback_handle(struct xpv_xenbus *bus, enum xpv_event event)
  * one is called for whoever reads the node in sysfs, at any time, also while the device
  * goes, or our code.
  */
-static void tell_scripts(struct xpv_vif *vif, enum kobject_action action)
+static void tell_scripts(struct xpv_netback_os *vif, enum kobject_action action)
 {
 	char *name = kasprintf(GFP_KERNEL, "vif=%s", vif->dev->name);
 	char *script = vif->script ?
@@ -45,7 +45,7 @@ static void tell_scripts(struct xpv_vif *vif, enum kobject_action action)
 static struct xpv_xenbus *netback_create(struct xenbus_device *dev)
 {
 	struct xpv_netback_settings settings;
-	struct xpv_vif *vif;
+	struct xpv_netback_os *vif;
 	unsigned int number;
 	char *script;
 	int err;
@@ -56,17 +56,17 @@ static struct xpv_xenbus *netback_create(struct xenbus_device *dev)
 		xenbus_dev_fatal(dev, err, "reading %s/handle", dev->nodename);
 		return ERR_PTR(err);
 	}
-	vif = xpv_vif_create(dev, number);
+	vif = netback_netdev_new(dev, number);
 	if (IS_ERR(vif)) {
 		xenbus_dev_fatal(dev, PTR_ERR(vif), "creating vif%u.%u",
 				 dev->otherend_id, number);
 		return ERR_CAST(vif);
 	}
-	xpv_vif_settings(&settings);
+	netback_settings(&settings);
 	vif->core = xpv_netback_create(&vif->bus, vif, &settings);
 	if (!vif->core) {
 		xenbus_dev_fatal(dev, -ENOMEM, "allocating the device");
-		xpv_vif_destroy(vif);
+		netback_netdev_free(vif);
 		return ERR_PTR(-ENOMEM);
 	}
 	script = xenbus_read(XBT_NIL, dev->nodename, "script", NULL);
@@ -78,15 +78,15 @@ static struct xpv_xenbus *netback_create(struct xenbus_device *dev)
 
 static void netback_withdraw(struct xpv_xenbus *bus)
 {
-	tell_scripts(vif_of(bus), KOBJ_OFFLINE);
+	tell_scripts(os_of(bus), KOBJ_OFFLINE);
 }
 
 static void netback_destroy(struct xpv_xenbus *bus)
 {
-	struct xpv_vif *vif = vif_of(bus);
+	struct xpv_netback_os *vif = os_of(bus);
 
 	xpv_netback_destroy(vif->core);
-	xpv_vif_destroy(vif);
+	netback_netdev_free(vif);
 }
 
 static struct xpv_end_driver netback_driver = {
@@ -103,17 +103,17 @@ static struct xpv_end_driver netback_driver = {
 /* No device is left; packets of former ones may be. */
 static void netback_leave(void)
 {
-	xpv_vif_zerocopy_exit();
-	xpv_vif_debugfs_exit();
+	netback_zerocopy_exit();
+	netback_debugfs_exit();
 }
 
 static int __init netback_init(void)
 {
-	int err = xpv_vif_zerocopy_init();
+	int err = netback_zerocopy_init();
 
 	if (err)
 		return err;
-	xpv_vif_debugfs_init();
+	netback_debugfs_init();
 	err = xpv_end_register(&netback_driver);
 	if (err)
 		netback_leave();

@@ -18,34 +18,34 @@ struct dentry;
 struct page_pool;
 
 /* What only the shim sees happen, per queue. */
-#define XPV_VIF_COUNTERS(X)                                                      \
+#define NETBACK_SHIM_COUNTERS(X)                                                 \
 	X(tx_gso_fixups) /* GSO packets that came without csum_blank */          \
 	X(tx_bad_csum)	 /* csum_blank on what has no such checksum */           \
 	X(rx_stops)	 /* the queue was full */                                \
 	X(rx_expired)	 /* dropped: the guest posted no buffers for too long */ \
 	X(rx_shapeless)	 /* in too many pieces, and no memory to mend it */
 
-struct xpv_vif_counters {
+struct netback_shim_counters {
 #define X(name) u64 name;
-	XPV_VIF_COUNTERS(X)
+	NETBACK_SHIM_COUNTERS(X)
 #undef X
 };
 
 /* Pages that a queue keeps for packets from the guest: a ring full of slots. */
-#define XPV_VIF_TX_PAGES 256
+#define NETBACK_POOL_PAGES 256
 
 /* Guest-RX pieces for one batch of packets. */
-#define XPV_VIF_PIECES (16 * XPV_NETBACK_RX_PIECES)
+#define NETBACK_PIECES (16 * XPV_NETBACK_RX_PIECES)
 
-struct xpv_vif_queue {
-	struct xpv_vif *vif;
+struct netback_queue {
+	struct xpv_netback_os *vif;
 	struct xpv_netback_queue *core;
 	u32 index;
-	struct xpv_vif_counters counters;
+	struct netback_shim_counters counters;
 
 	struct napi_struct tx_napi;
 	struct page_pool *tx_heads, *tx_pages; /* for what is copied */
-	struct xpv_vif_zerocopy *zerocopy;     /* NULL: all is copied */
+	struct netback_zerocopy *zerocopy;     /* NULL: all is copied */
 	struct sk_buff *tx_skbs[XPV_NETBACK_BATCH];
 	struct xpv_netback_tx_packet tx_packets[XPV_NETBACK_BATCH];
 
@@ -59,11 +59,11 @@ struct xpv_vif_queue {
 	bool rx_draining; /* there are no buffers: drop what comes */
 	struct sk_buff *rx_skbs[XPV_NETBACK_BATCH];
 	struct xpv_netback_rx_packet rx_packets[XPV_NETBACK_BATCH];
-	struct xpv_netback_piece rx_pieces[XPV_VIF_PIECES];
+	struct xpv_netback_piece rx_pieces[NETBACK_PIECES];
 };
 
 /* The private part of a vif's net device. */
-struct xpv_vif {
+struct xpv_netback_os {
 	struct net_device *dev;
 	struct xpv_xenbus bus;
 	struct xpv_netback *core;
@@ -77,63 +77,62 @@ struct xpv_vif {
 	bool attached;	 /* pollers run while the device is up */
 	bool polling;
 	struct xpv_net_features features;
-	struct xpv_vif_queue *queues[XPV_NET_MAX_QUEUES];
+	struct netback_queue *queues[XPV_NET_MAX_QUEUES];
 	/* Of the connections that are over; queues come and go in it under stats_lock. */
 	seqlock_t stats_lock;
 	struct xpv_netback_counters past;
-	struct xpv_vif_counters past_shim;
+	struct netback_shim_counters past_shim;
 };
 
 /* params.c */
-extern unsigned int xpv_rx_queue_bytes;
-extern unsigned int xpv_rx_drain_timeout_ms;
-extern unsigned int xpv_rx_stall_timeout_ms;
-extern unsigned int xpv_tx_map_threshold;
-void xpv_vif_settings(struct xpv_netback_settings *settings);
+extern unsigned int netback_rx_queue_bytes;
+extern unsigned int netback_rx_drain_timeout_ms;
+extern unsigned int netback_rx_stall_timeout_ms;
+extern unsigned int netback_tx_map_threshold;
+void netback_settings(struct xpv_netback_settings *settings);
 
 /* netdev.c: a registered net device, or an ERR_PTR. */
-struct xpv_vif *xpv_vif_create(struct xenbus_device *dev, unsigned int handle);
-void xpv_vif_destroy(struct xpv_vif *vif);
-struct xpv_vif_queue *xpv_vif_queue_of(struct xpv_vif *vif, struct sk_buff *skb);
+struct xpv_netback_os *netback_netdev_new(struct xenbus_device *dev, unsigned int handle);
+void netback_netdev_free(struct xpv_netback_os *vif);
 
 /* zerocopy.c: packets in mapped pages */
-struct xpv_vif_zerocopy *xpv_vif_zerocopy_create(struct xpv_vif_queue *queue,
+struct netback_zerocopy *netback_zerocopy_create(struct netback_queue *queue,
 						 struct xpv_netback_map *map);
 /* Never used. */
-void xpv_vif_zerocopy_free(struct xpv_vif_zerocopy *zerocopy);
+void netback_zerocopy_free(struct netback_zerocopy *zerocopy);
 /* The queue's poller does not run any more: packets that come back wake nobody, once
  * a grace period is over. NULL is allowed, as below. */
-void xpv_vif_zerocopy_orphan(struct xpv_vif_zerocopy *zerocopy);
+void netback_zerocopy_orphan(struct netback_zerocopy *zerocopy);
 /* After it: unmap the rest as it comes back. */
-void xpv_vif_zerocopy_retire(struct xpv_vif_zerocopy *zerocopy);
-void xpv_vif_zerocopy_add_frags(struct xpv_vif_zerocopy *zerocopy,
+void netback_zerocopy_retire(struct netback_zerocopy *zerocopy);
+void netback_zerocopy_add_frags(struct netback_zerocopy *zerocopy,
 				struct sk_buff *skb,
 				const struct xpv_netback_tx_packet *p);
 /* From now on the skb's end is noticed. */
-void xpv_vif_zerocopy_arm(struct xpv_vif_zerocopy *zerocopy, struct sk_buff *skb,
+void netback_zerocopy_arm(struct netback_zerocopy *zerocopy, struct sk_buff *skb,
 			  const struct xpv_netback_tx_packet *p);
 /* The module's beginning and end; no packet of any vif is out when the latter returns. */
-int xpv_vif_zerocopy_init(void);
-void xpv_vif_zerocopy_exit(void);
+int netback_zerocopy_init(void);
+void netback_zerocopy_exit(void);
 
 /* poll_tx.c, poll_rx.c */
-int xpv_vif_tx_poll(struct napi_struct *napi, int budget);
-void xpv_vif_rx_init(struct xpv_vif_queue *queue);
-int xpv_vif_rx_poll(struct napi_struct *napi, int budget);
-netdev_tx_t xpv_vif_start_xmit(struct sk_buff *skb, struct net_device *dev);
+int netback_tx_poll(struct napi_struct *napi, int budget);
+void netback_rx_init(struct netback_queue *queue);
+int netback_rx_poll(struct napi_struct *napi, int budget);
+netdev_tx_t netback_start_xmit(struct sk_buff *skb, struct net_device *dev);
 /* The poller does not run: give up what waits. */
-void xpv_vif_rx_purge(struct xpv_vif_queue *queue);
+void netback_rx_purge(struct netback_queue *queue);
 
 /* ethtool.c */
-extern const struct ethtool_ops xpv_vif_ethtool_ops;
-void xpv_vif_fold_counters(struct xpv_vif *vif);
-void xpv_vif_get_stats64(struct net_device *dev,
+extern const struct ethtool_ops netback_ethtool_ops;
+void netback_fold_counters(struct xpv_netback_os *vif);
+void netback_get_stats64(struct net_device *dev,
 			 struct rtnl_link_stats64 *stats);
 
 /* debugfs.c */
-void xpv_vif_debugfs_init(void);
-void xpv_vif_debugfs_exit(void);
-void xpv_vif_debugfs_add(struct xpv_vif *vif);
-void xpv_vif_debugfs_remove(struct xpv_vif *vif);
+void netback_debugfs_init(void);
+void netback_debugfs_exit(void);
+void netback_debugfs_add(struct xpv_netback_os *vif);
+void netback_debugfs_remove(struct xpv_netback_os *vif);
 
 #endif

@@ -13,7 +13,7 @@
 
 /* ---- pollers: rtnl is held ---------------------------------------------- */
 
-static void polling_start(struct xpv_vif *vif)
+static void polling_start(struct xpv_netback_os *vif)
 {
 	u32 i;
 
@@ -21,16 +21,16 @@ static void polling_start(struct xpv_vif *vif)
 		return;
 	vif->polling = true;
 	for (i = 0; i < vif->made_queues; i++) {
-		struct xpv_vif_queue *queue = vif->queues[i];
+		struct netback_queue *queue = vif->queues[i];
 
 		napi_enable(&queue->tx_napi);
 		napi_enable(&queue->rx_napi);
 		/* What came before now found nobody to wake. */
-		xpv_netback_vif_schedule(queue, XPV_NETBACK_TX | XPV_NETBACK_RX);
+		xpv_netback_os_schedule(queue, XPV_NETBACK_TX | XPV_NETBACK_RX);
 	}
 }
 
-static void polling_stop(struct xpv_vif *vif)
+static void polling_stop(struct xpv_netback_os *vif)
 {
 	u32 i;
 
@@ -38,7 +38,7 @@ static void polling_stop(struct xpv_vif *vif)
 		return;
 	vif->polling = false;
 	for (i = 0; i < vif->made_queues; i++) {
-		struct xpv_vif_queue *queue = vif->queues[i];
+		struct netback_queue *queue = vif->queues[i];
 
 		napi_disable(&queue->tx_napi);
 		napi_disable(&queue->rx_napi);
@@ -47,10 +47,10 @@ static void polling_stop(struct xpv_vif *vif)
 	/* A poller that was let go may still be on its way out of the queue. */
 	synchronize_net();
 	for (i = 0; i < vif->made_queues; i++)
-		xpv_vif_rx_purge(vif->queues[i]);
+		netback_rx_purge(vif->queues[i]);
 }
 
-void xpv_netback_vif_schedule(struct xpv_vif_queue *queue, uint32_t pollers)
+void xpv_netback_os_schedule(struct netback_queue *queue, uint32_t pollers)
 {
 	bool process = !in_hardirq() && !irqs_disabled();
 
@@ -66,11 +66,11 @@ void xpv_netback_vif_schedule(struct xpv_vif_queue *queue, uint32_t pollers)
 
 /* ---- a connection comes and goes ------------------------------------------ */
 
-static struct xpv_vif_queue *queue_create(struct xpv_vif *vif, u32 index,
+static struct netback_queue *queue_create(struct xpv_netback_os *vif, u32 index,
 					  struct xpv_netback_queue *core,
 					  struct xpv_netback_map *map)
 {
-	struct xpv_vif_queue *queue = kvzalloc(sizeof(*queue), GFP_KERNEL);
+	struct netback_queue *queue = kvzalloc(sizeof(*queue), GFP_KERNEL);
 	struct device *parent = vif->dev->dev.parent;
 
 	if (!queue)
@@ -79,20 +79,20 @@ static struct xpv_vif_queue *queue_create(struct xpv_vif *vif, u32 index,
 	queue->core = core;
 	queue->index = index;
 	queue->tx_heads = xpv_page_pool_create(
-		parent, XPV_VIF_TX_PAGES, PP_FLAG_PAGE_FRAG);
+		parent, NETBACK_POOL_PAGES, PP_FLAG_PAGE_FRAG);
 	if (IS_ERR(queue->tx_heads))
 		goto no_heads;
-	queue->tx_pages = xpv_page_pool_create(parent, XPV_VIF_TX_PAGES, 0);
+	queue->tx_pages = xpv_page_pool_create(parent, NETBACK_POOL_PAGES, 0);
 	if (IS_ERR(queue->tx_pages))
 		goto no_pages;
 	if (map) {
-		queue->zerocopy = xpv_vif_zerocopy_create(queue, map);
+		queue->zerocopy = netback_zerocopy_create(queue, map);
 		if (!queue->zerocopy)
 			goto no_zerocopy;
 	}
-	xpv_vif_rx_init(queue);
-	netif_napi_add(vif->dev, &queue->tx_napi, xpv_vif_tx_poll);
-	netif_napi_add(vif->dev, &queue->rx_napi, xpv_vif_rx_poll);
+	netback_rx_init(queue);
+	netif_napi_add(vif->dev, &queue->tx_napi, netback_tx_poll);
+	netif_napi_add(vif->dev, &queue->rx_napi, netback_rx_poll);
 	return queue;
 
 no_zerocopy:
@@ -105,7 +105,7 @@ no_heads:
 }
 
 /* All queues, however many, at the cost of one grace period. rtnl is held. */
-static void queues_free(struct xpv_vif *vif, bool used)
+static void queues_free(struct xpv_netback_os *vif, bool used)
 {
 	u32 i;
 
@@ -114,18 +114,18 @@ static void queues_free(struct xpv_vif *vif, bool used)
 	for (i = 0; i < vif->made_queues; i++) {
 		__netif_napi_del(&vif->queues[i]->tx_napi);
 		__netif_napi_del(&vif->queues[i]->rx_napi);
-		xpv_vif_zerocopy_orphan(vif->queues[i]->zerocopy);
+		netback_zerocopy_orphan(vif->queues[i]->zerocopy);
 	}
 	/* Statistics, netpoll's look at the pollers, packets that come back. */
 	synchronize_net();
 	for (i = 0; i < vif->made_queues; i++) {
-		struct xpv_vif_queue *queue = vif->queues[i];
+		struct netback_queue *queue = vif->queues[i];
 
 		if (used)
-			xpv_vif_zerocopy_retire(queue->zerocopy);
+			netback_zerocopy_retire(queue->zerocopy);
 		else
-			xpv_vif_zerocopy_free(queue->zerocopy);
-		xpv_vif_rx_purge(queue); /* what was sent while the device was down */
+			netback_zerocopy_free(queue->zerocopy);
+		netback_rx_purge(queue); /* what was sent while the device was down */
 		/* Gone when their last page is back. */
 		page_pool_destroy(queue->tx_heads);
 		page_pool_destroy(queue->tx_pages);
@@ -135,12 +135,12 @@ static void queues_free(struct xpv_vif *vif, bool used)
 	vif->made_queues = 0;
 }
 
-int xpv_netback_vif_attach(struct xpv_vif *vif,
-			   const struct xpv_net_features *features,
-			   uint32_t count,
-			   struct xpv_netback_queue *const *queues,
-			   struct xpv_netback_map *const *maps,
-			   struct xpv_vif_queue **shim)
+int xpv_netback_os_attach(struct xpv_netback_os *vif,
+			  const struct xpv_net_features *features,
+			  uint32_t count,
+			  struct xpv_netback_queue *const *queues,
+			  struct xpv_netback_map *const *maps,
+			  struct netback_queue **shim)
 {
 	struct net_device *dev = vif->dev;
 	int err = 0;
@@ -170,9 +170,9 @@ int xpv_netback_vif_attach(struct xpv_vif *vif,
 	return err;
 }
 
-void xpv_netback_vif_start(struct xpv_vif *vif)
+void xpv_netback_os_start(struct xpv_netback_os *vif)
 {
-	xpv_vif_debugfs_add(vif);
+	netback_debugfs_add(vif);
 	rtnl_lock();
 	vif->attached = true;
 	write_seqlock_bh(&vif->stats_lock);
@@ -183,7 +183,7 @@ void xpv_netback_vif_start(struct xpv_vif *vif)
 	rtnl_unlock();
 }
 
-void xpv_netback_vif_carrier(struct xpv_vif *vif, bool on)
+void xpv_netback_os_carrier(struct xpv_netback_os *vif, bool on)
 {
 	rtnl_lock();
 	if (on) {
@@ -195,10 +195,10 @@ void xpv_netback_vif_carrier(struct xpv_vif *vif, bool on)
 	rtnl_unlock();
 }
 
-/* Here and in xpv_netback_vif_detach(): the order of net/teardown.h. */
-void xpv_netback_vif_stop(struct xpv_vif *vif)
+/* Here and in xpv_netback_os_detach(): the order of net/teardown.h. */
+void xpv_netback_os_stop(struct xpv_netback_os *vif)
 {
-	xpv_vif_debugfs_remove(vif);
+	netback_debugfs_remove(vif);
 	rtnl_lock();
 	vif->attached = false;
 	xpv_net_quiesce(vif->dev, &vif->num_queues);
@@ -206,24 +206,24 @@ void xpv_netback_vif_stop(struct xpv_vif *vif)
 	rtnl_unlock();
 }
 
-void xpv_netback_vif_detach(struct xpv_vif *vif)
+void xpv_netback_os_detach(struct xpv_netback_os *vif)
 {
 	rtnl_lock();
-	xpv_vif_fold_counters(vif);
+	netback_fold_counters(vif);
 	queues_free(vif, true);
 	rtnl_unlock();
 }
 
 /* ---- net device operations -------------------------------------------------- */
 
-static int vif_open(struct net_device *dev)
+static int netback_open(struct net_device *dev)
 {
 	polling_start(netdev_priv(dev));
 	netif_tx_start_all_queues(dev);
 	return 0;
 }
 
-static int vif_stop(struct net_device *dev)
+static int netback_stop(struct net_device *dev)
 {
 	netif_tx_stop_all_queues(dev);
 	synchronize_net();
@@ -231,9 +231,9 @@ static int vif_stop(struct net_device *dev)
 	return 0;
 }
 
-static int vif_change_mtu(struct net_device *dev, int mtu)
+static int netback_change_mtu(struct net_device *dev, int mtu)
 {
-	struct xpv_vif *vif = netdev_priv(dev);
+	struct xpv_netback_os *vif = netdev_priv(dev);
 
 	if (!vif->features.sg && mtu > ETH_DATA_LEN)
 		return -EINVAL;
@@ -242,33 +242,33 @@ static int vif_change_mtu(struct net_device *dev, int mtu)
 }
 
 /* No more than the frontend takes. */
-static netdev_features_t vif_fix_features(struct net_device *dev,
-					  netdev_features_t features)
+static netdev_features_t netback_fix_features(struct net_device *dev,
+					      netdev_features_t features)
 {
-	const struct xpv_vif *vif = netdev_priv(dev);
+	const struct xpv_netback_os *vif = netdev_priv(dev);
 
 	return xpv_net_fix_features(&vif->features, features);
 }
 
-static u16 vif_select_queue(struct net_device *dev, struct sk_buff *skb,
-			    struct net_device *sb_dev)
+static u16 netback_select_queue(struct net_device *dev, struct sk_buff *skb,
+				struct net_device *sb_dev)
 {
 	return netdev_pick_tx(dev, skb, NULL) % dev->real_num_tx_queues;
 }
 
-static const struct net_device_ops vif_netdev_ops = {
-	.ndo_open = vif_open,
-	.ndo_stop = vif_stop,
-	.ndo_start_xmit = xpv_vif_start_xmit,
-	.ndo_select_queue = vif_select_queue,
-	.ndo_get_stats64 = xpv_vif_get_stats64,
-	.ndo_change_mtu = vif_change_mtu,
-	.ndo_fix_features = vif_fix_features,
+static const struct net_device_ops netback_netdev_ops = {
+	.ndo_open = netback_open,
+	.ndo_stop = netback_stop,
+	.ndo_start_xmit = netback_start_xmit,
+	.ndo_select_queue = netback_select_queue,
+	.ndo_get_stats64 = netback_get_stats64,
+	.ndo_change_mtu = netback_change_mtu,
+	.ndo_fix_features = netback_fix_features,
 	.ndo_set_mac_address = eth_mac_addr,
 	.ndo_validate_addr = eth_validate_addr,
 };
 
-struct xpv_vif *xpv_vif_create(struct xenbus_device *xen, unsigned int handle)
+struct xpv_netback_os *netback_netdev_new(struct xenbus_device *xen, unsigned int handle)
 {
 	/* The largest unicast address: a bridge never takes it for its own. */
 	static const u8 address[ETH_ALEN] = { 0xfe, 0xff, 0xff,
@@ -276,18 +276,18 @@ struct xpv_vif *xpv_vif_create(struct xenbus_device *xen, unsigned int handle)
 	struct xpv_netback_settings settings;
 	struct net_device *dev;
 	char name[IFNAMSIZ];
-	struct xpv_vif *vif;
+	struct xpv_netback_os *vif;
 	int err;
 
-	xpv_vif_settings(&settings);
+	netback_settings(&settings);
 	snprintf(name, sizeof(name), "vif%u.%u", xen->otherend_id, handle);
 	dev = alloc_netdev_mq(sizeof(*vif), name, NET_NAME_UNKNOWN, ether_setup,
 			      settings.net.max_queues);
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
 	SET_NETDEV_DEV(dev, &xen->dev);
-	dev->netdev_ops = &vif_netdev_ops;
-	dev->ethtool_ops = &xpv_vif_ethtool_ops;
+	dev->netdev_ops = &netback_netdev_ops;
+	dev->ethtool_ops = &netback_ethtool_ops;
 	dev->hw_features = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_IP_CSUM |
 			   NETIF_F_IPV6_CSUM | NETIF_F_TSO | NETIF_F_TSO6;
 	/* Without GSO_ROBUST: the stack looks at another guest's headers first. */
@@ -315,7 +315,7 @@ struct xpv_vif *xpv_vif_create(struct xenbus_device *xen, unsigned int handle)
 	return vif;
 }
 
-void xpv_vif_destroy(struct xpv_vif *vif)
+void netback_netdev_free(struct xpv_netback_os *vif)
 {
 	unregister_netdev(vif->dev);
 	kfree(vif->script);

@@ -24,11 +24,11 @@ static struct rx_cb *rx_cb(struct sk_buff *skb)
 	return (struct rx_cb *)skb->cb;
 }
 
-netdev_tx_t xpv_vif_start_xmit(struct sk_buff *skb, struct net_device *dev)
+netdev_tx_t netback_start_xmit(struct sk_buff *skb, struct net_device *dev)
 {
-	struct xpv_vif *vif = netdev_priv(dev);
+	struct xpv_netback_os *vif = netdev_priv(dev);
 	u16 index = skb_get_queue_mapping(skb);
-	struct xpv_vif_queue *queue;
+	struct netback_queue *queue;
 	unsigned long flags;
 	u32 count;
 
@@ -46,7 +46,7 @@ netdev_tx_t xpv_vif_start_xmit(struct sk_buff *skb, struct net_device *dev)
 	spin_lock_irqsave(&queue->rx_queue.lock, flags);
 	__skb_queue_tail(&queue->rx_queue, skb);
 	queue->rx_queued_bytes += skb->len;
-	if (unlikely(queue->rx_queued_bytes >= READ_ONCE(xpv_rx_queue_bytes))) {
+	if (unlikely(queue->rx_queued_bytes >= READ_ONCE(netback_rx_queue_bytes))) {
 		netif_tx_stop_queue(netdev_get_tx_queue(dev, index));
 		queue->counters.rx_stops++;
 	}
@@ -59,7 +59,7 @@ netdev_tx_t xpv_vif_start_xmit(struct sk_buff *skb, struct net_device *dev)
 }
 
 /* Bytes of packets that were sent or dropped. */
-static void rx_unqueue(struct xpv_vif_queue *queue, u32 bytes)
+static void rx_unqueue(struct netback_queue *queue, u32 bytes)
 {
 	struct netdev_queue *txq =
 		netdev_get_tx_queue(queue->vif->dev, queue->index);
@@ -68,7 +68,7 @@ static void rx_unqueue(struct xpv_vif_queue *queue, u32 bytes)
 	spin_lock_irqsave(&queue->rx_queue.lock, flags);
 	queue->rx_queued_bytes -= bytes;
 	if (unlikely(netif_tx_queue_stopped(txq)) &&
-	    queue->rx_queued_bytes < READ_ONCE(xpv_rx_queue_bytes) / 2)
+	    queue->rx_queued_bytes < READ_ONCE(netback_rx_queue_bytes) / 2)
 		netif_tx_wake_queue(txq);
 	spin_unlock_irqrestore(&queue->rx_queue.lock, flags);
 }
@@ -149,7 +149,7 @@ static u32 flatten(struct sk_buff *skb, struct xpv_netback_piece *pieces)
 }
 
 /* Up to a batch from the front of the queue. */
-static void rx_take(struct xpv_vif_queue *queue, struct sk_buff_head *taken)
+static void rx_take(struct netback_queue *queue, struct sk_buff_head *taken)
 {
 	unsigned long flags;
 	u32 n;
@@ -168,7 +168,7 @@ static void rx_take(struct xpv_vif_queue *queue, struct sk_buff_head *taken)
 }
 
 /* Form the next batch; the former one is sent. False: nothing waits. */
-static bool rx_refill(struct xpv_vif_queue *queue)
+static bool rx_refill(struct netback_queue *queue)
 {
 	u32 used = 0, lost = 0, count = 0, n;
 	struct sk_buff_head taken;
@@ -179,7 +179,7 @@ static bool rx_refill(struct xpv_vif_queue *queue)
 	rx_take(queue, &taken);
 	if (skb_queue_empty(&taken))
 		return false;
-	while ((skb = skb_peek(&taken)) && used + XPV_NETBACK_RX_PIECES <= XPV_VIF_PIECES) {
+	while ((skb = skb_peek(&taken)) && used + XPV_NETBACK_RX_PIECES <= NETBACK_PIECES) {
 		struct xpv_netback_rx_packet *p = &queue->rx_packets[count];
 
 		__skb_unlink(skb, &taken);
@@ -212,19 +212,19 @@ static bool rx_refill(struct xpv_vif_queue *queue)
 
 static void rx_timer(struct timer_list *timer)
 {
-	struct xpv_vif_queue *queue =
-		container_of(timer, struct xpv_vif_queue, rx_timer);
+	struct netback_queue *queue =
+		container_of(timer, struct netback_queue, rx_timer);
 
 	napi_schedule(&queue->rx_napi);
 }
 
 /* The first packet waits for buffers. True: no more, it is to be dropped. */
-static bool rx_starved(struct xpv_vif_queue *queue, const struct sk_buff *skb)
+static bool rx_starved(struct netback_queue *queue, const struct sk_buff *skb)
 {
 	struct rx_cb cb = *(const struct rx_cb *)skb->cb;
 	struct xpv_netback_rx_limits limits = {
-		.drain_ms = READ_ONCE(xpv_rx_drain_timeout_ms),
-		.stall_ms = READ_ONCE(xpv_rx_stall_timeout_ms),
+		.drain_ms = READ_ONCE(netback_rx_drain_timeout_ms),
+		.stall_ms = READ_ONCE(netback_rx_stall_timeout_ms),
 	};
 
 	return xpv_netback_rx_starved(queue->core,
@@ -235,7 +235,7 @@ static bool rx_starved(struct xpv_vif_queue *queue, const struct sk_buff *skb)
  * Drop a batch, how many packets went: what is formed, or else what waits. They may pin
  * other guests' pages.
  */
-static u32 rx_drop(struct xpv_vif_queue *queue)
+static u32 rx_drop(struct netback_queue *queue)
 {
 	struct sk_buff_head gone;
 	u32 bytes = 0, count = 0;
@@ -263,7 +263,7 @@ static u32 rx_drop(struct xpv_vif_queue *queue)
 }
 
 /* How many packets were sent; 0: they wait for buffers. */
-static u32 rx_send(struct xpv_vif_queue *queue, int budget)
+static u32 rx_send(struct netback_queue *queue, int budget)
 {
 	u32 bytes = 0, sent, i;
 
@@ -280,7 +280,7 @@ static u32 rx_send(struct xpv_vif_queue *queue, int budget)
 }
 
 /* One batch of work. waiting: there is none until the frontend posts buffers. */
-static u32 rx_advance(struct xpv_vif_queue *queue, int budget, bool *waiting)
+static u32 rx_advance(struct netback_queue *queue, int budget, bool *waiting)
 {
 	u32 sent;
 
@@ -302,9 +302,9 @@ static u32 rx_advance(struct xpv_vif_queue *queue, int budget, bool *waiting)
 	return 0;
 }
 
-int xpv_vif_rx_poll(struct napi_struct *napi, int budget)
+int netback_rx_poll(struct napi_struct *napi, int budget)
 {
-	struct xpv_vif_queue *queue = container_of(napi, struct xpv_vif_queue, rx_napi);
+	struct netback_queue *queue = container_of(napi, struct netback_queue, rx_napi);
 	struct xpv_netback_queue *core = queue->core;
 	struct xpv_netback_rest rest;
 	int done = 0;
@@ -331,13 +331,13 @@ int xpv_vif_rx_poll(struct napi_struct *napi, int budget)
 	return budget;
 }
 
-void xpv_vif_rx_init(struct xpv_vif_queue *queue)
+void netback_rx_init(struct netback_queue *queue)
 {
 	skb_queue_head_init(&queue->rx_queue);
 	timer_setup(&queue->rx_timer, rx_timer, 0);
 }
 
-void xpv_vif_rx_purge(struct xpv_vif_queue *queue)
+void netback_rx_purge(struct netback_queue *queue)
 {
 	struct sk_buff_head gone;
 	unsigned long flags;

@@ -9,8 +9,8 @@
 #include "netback/netback.h"
 #include "shim/page_pool.h"
 
-static struct sk_buff *make_room(struct xpv_vif_queue *queue,
-				 struct xpv_netback_tx_packet *p)
+static struct sk_buff *make_targets(struct netback_queue *queue,
+				    struct xpv_netback_tx_packet *p)
 {
 	struct sk_buff *skb = xpv_page_pool_skb(queue->tx_heads, &queue->tx_napi,
 						p->head);
@@ -19,11 +19,11 @@ static struct sk_buff *make_room(struct xpv_vif_queue *queue,
 	u32 i;
 
 	BUILD_BUG_ON(XPV_NETBACK_TX_HEAD_MAX > XPV_POOL_HEAD); /* in one page */
-	p->rooms = 0;
+	p->targets = 0;
 	if (unlikely(!skb))
 		return NULL;
 	head = __skb_put(skb, p->head);
-	p->room[p->rooms++] = (struct xpv_netback_room){
+	p->target[p->targets++] = (struct xpv_netback_target){
 		.gfn = virt_to_gfn(head),
 		.offset = offset_in_page(head),
 		.length = p->head
@@ -31,11 +31,11 @@ static struct sk_buff *make_room(struct xpv_vif_queue *queue,
 	for (i = 0; i < p->pages; i++) {
 		page = page_pool_dev_alloc_pages(queue->tx_pages);
 		if (unlikely(!page)) {
-			p->rooms = 0;
+			p->targets = 0;
 			kfree_skb(skb);
 			return NULL;
 		}
-		p->room[p->rooms++] = (struct xpv_netback_room){
+		p->target[p->targets++] = (struct xpv_netback_target){
 			.gfn = pfn_to_gfn(page_to_pfn(page)),
 			.length = p->page_bytes[i]
 		};
@@ -44,14 +44,14 @@ static struct sk_buff *make_room(struct xpv_vif_queue *queue,
 	return skb;
 }
 
-static void deliver(struct xpv_vif_queue *queue, struct sk_buff *skb,
+static void deliver(struct netback_queue *queue, struct sk_buff *skb,
 		    const struct xpv_netback_tx_packet *p)
 {
 	bool mapped = p->mapped != XPV_NETBACK_TX_COPIED;
 	bool good, fixed = false;
 
 	if (mapped)
-		xpv_vif_zerocopy_add_frags(queue->zerocopy, skb, p);
+		netback_zerocopy_add_frags(queue->zerocopy, skb, p);
 	skb->protocol = eth_type_trans(skb, queue->vif->dev);
 	skb_reset_network_header(skb);
 	good = xpv_net_set_offload(skb, &p->offload, &fixed);
@@ -60,21 +60,21 @@ static void deliver(struct xpv_vif_queue *queue, struct sk_buff *skb,
 	if (unlikely(!good)) {
 		queue->counters.tx_bad_csum++;
 		if (mapped)
-			xpv_vif_zerocopy_arm(queue->zerocopy, skb, p);
+			netback_zerocopy_arm(queue->zerocopy, skb, p);
 		kfree_skb(skb);
 		return;
 	}
 	skb_record_rx_queue(skb, queue->index);
 	/* Not earlier: pulling headers would copy what is mapped. */
 	if (mapped)
-		xpv_vif_zerocopy_arm(queue->zerocopy, skb, p);
+		netback_zerocopy_arm(queue->zerocopy, skb, p);
 	netif_receive_skb(skb);
 }
 
-int xpv_vif_tx_poll(struct napi_struct *napi, int budget)
+int netback_tx_poll(struct napi_struct *napi, int budget)
 {
-	struct xpv_vif_queue *queue =
-		container_of(napi, struct xpv_vif_queue, tx_napi);
+	struct netback_queue *queue =
+		container_of(napi, struct netback_queue, tx_napi);
 	struct xpv_netback_tx_packet *packets = queue->tx_packets;
 	struct xpv_netback_queue *core = queue->core;
 	u32 count, event, i;
@@ -83,7 +83,7 @@ int xpv_vif_tx_poll(struct napi_struct *napi, int budget)
 	while (done < budget) {
 		count = xpv_netback_tx_gather(core, packets,
 					      min(budget - done, XPV_NETBACK_BATCH),
-					      READ_ONCE(xpv_tx_map_threshold));
+					      READ_ONCE(netback_tx_map_threshold));
 		if (!count) {
 			/* A look costs too: a ring of bad packets is no work. */
 			done++;
@@ -95,7 +95,7 @@ int xpv_vif_tx_poll(struct napi_struct *napi, int budget)
 			return done;
 		}
 		for (i = 0; i < count; i++)
-			queue->tx_skbs[i] = make_room(queue, &packets[i]);
+			queue->tx_skbs[i] = make_targets(queue, &packets[i]);
 		xpv_netback_tx_execute(core, packets, count);
 		for (i = 0; i < count; i++) {
 			if (likely(packets[i].good))

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "netback/queue.hpp"
 
-using namespace xpv;
-using namespace xpv::netback;
+namespace xpv::netback {
 
-xpv_netback_queue::xpv_netback_queue(xpv_xenbus* bus_in, xpv_vif* vif_in, FaultLine& line,
-                                     uint32_t index, const net::QueuePlace& place_in, bool gso,
-                                     bool rx_notify) noexcept
-    : bus{bus_in}, vif{vif_in}, place{place_in}, fault{line, index},
-      tx{xpv_xenbus_peer(bus_in), gso, counters, fault}, rx{xpv_xenbus_peer(bus_in), rx_notify,
-                                                            counters, fault} {}
+Queue::Queue(xpv_xenbus* bus_in, FaultLine& line, QueueIndex index, const net::QueuePlace& place_in,
+             bool gso, bool rx_notify) noexcept
+    : bus{bus_in}, place{place_in}, fault{line, index}, tx{xpv_xenbus_peer(bus_in), gso, counters,
+                                                           fault, gates[0]},
+      rx{xpv_xenbus_peer(bus_in), rx_notify, counters, fault, rx_gate()} {}
 
-Result<void> xpv_netback_queue::open(bool map_packets) noexcept {
-    XPV_TRY(tx_ring.map(bus, Span<const uint32_t>{&place.tx_ref, 1}));
-    XPV_TRY(rx_ring.map(bus, Span<const uint32_t>{&place.rx_ref, 1}));
+Result<void> Queue::open(bool map_packets) noexcept {
+    XPV_TRY(tx_ring.map(bus, Span<const GrantRef>{&place.tx_ref, 1}));
+    XPV_TRY(rx_ring.map(bus, Span<const GrantRef>{&place.rx_ref, 1}));
     if (map_packets) {
         map = TxMap::create(xpv_xenbus_peer(bus), &counters);
         if (map == nullptr)
@@ -23,48 +21,41 @@ Result<void> xpv_netback_queue::open(bool map_packets) noexcept {
     return rx.attach(rx_ring.address());
 }
 
-Result<void> xpv_netback_queue::bind(const char* name, xpv_vif_queue* shim_in) noexcept {
+Result<void> Queue::bind(netback_queue* shim_in) noexcept {
+    constexpr const char* name = "xpv-netback";
+    const uint32_t first = place.split() ? XPV_NETBACK_TX : XPV_NETBACK_TX | XPV_NETBACK_RX;
     shim = shim_in;
-    shared = !place.split();
-    XPV_TRY(gates[0].bind(bus, place.tx_port, name, this,
-                          shared ? XPV_NETBACK_TX | XPV_NETBACK_RX : XPV_NETBACK_TX,
-                          counters.tx_events, counters.tx_spurious));
-    if (shared)
+    XPV_TRY(gates[0].bind(bus, place.tx_port, name, this, first, counters.tx_events,
+                          counters.tx_spurious));
+    if (!place.split())
         return {};
     return gates[1].bind(bus, place.rx_port, name, this, XPV_NETBACK_RX, counters.rx_events,
                          counters.rx_spurious);
 }
 
-void xpv_netback_queue::unbind() noexcept {
+void Queue::unbind() noexcept {
     gates[0].close();
     gates[1].close();
 }
+
+} // namespace xpv::netback
+
+using xpv::netback::TxMap;
 
 // ---- abi.h --------------------------------------------------------------------
 
 uint32_t xpv_netback_tx_gather(xpv_netback_queue* queue, xpv_netback_tx_packet* packets,
                                uint32_t max, uint32_t map_above) {
-    bool notify = false;
-    const uint32_t count = queue->tx.gather(packets, max, map_above, notify);
-    if (notify) {
-        ++queue->counters.tx_notifies;
-        queue->tx_gate().notify();
-    }
-    return count;
+    return queue->tx.gather(packets, max, map_above);
 }
 
 void xpv_netback_tx_execute(xpv_netback_queue* queue, xpv_netback_tx_packet* packets,
                             uint32_t count) {
-    bool notify = false;
-    queue->tx.execute(packets, count, notify);
-    if (notify) {
-        ++queue->counters.tx_notifies;
-        queue->tx_gate().notify();
-    }
+    queue->tx.execute(packets, count);
 }
 
 void xpv_netback_tx_done(xpv_netback_map* map, uint32_t mapped) {
-    reinterpret_cast<TxMap*>(map)->done(mapped);
+    reinterpret_cast<TxMap*>(map)->done(TxMap::PacketId{mapped});
 }
 
 uint32_t xpv_netback_map_reap(xpv_netback_map* handle) {
@@ -100,13 +91,7 @@ void xpv_netback_idle(xpv_netback_queue* queue, xpv_netback_poller poller, uint3
 
 uint32_t xpv_netback_rx_send(xpv_netback_queue* queue, const xpv_netback_rx_packet* packets,
                              uint32_t count) {
-    bool notify = false;
-    const uint32_t sent = queue->rx.send(packets, count, notify);
-    if (notify) {
-        ++queue->counters.rx_notifies;
-        queue->rx_gate().notify();
-    }
-    return sent;
+    return queue->rx.send(packets, count);
 }
 
 bool xpv_netback_rx_starved(xpv_netback_queue* queue, uint32_t waited_ms,
@@ -135,17 +120,17 @@ const xpv_netback_counters* xpv_netback_queue_counters(const xpv_netback_queue* 
 
 namespace {
 
-template <class Ring, class Gate>
-void view(const Ring& ring, const Gate& gate, xpv_ring_view& out) noexcept {
+template <class Ring, class Owner>
+void view(const Ring& ring, const xpv::EventGate<Owner>& gate, xpv_ring_view& out) noexcept {
     out = {};
     ring.view(out);
-    out.port = gate.port();
+    out.port = gate.port().number();
     out.owes_eoi = gate.owes_eoi();
 }
 
 } // namespace
 
-void xpv_netback_queue_view(const xpv_netback_queue* queue, xpv_ring_view* tx, xpv_ring_view* rx) {
+void xpv_netback_view(const xpv_netback_queue* queue, xpv_ring_view* tx, xpv_ring_view* rx) {
     view(queue->tx.ring(), queue->gates[0], *tx);
-    view(queue->rx.ring(), queue->gates[queue->shared ? 0 : 1], *rx);
+    view(queue->rx.ring(), queue->rx_gate(), *rx);
 }

@@ -8,37 +8,42 @@
 #include "netback/rx.hpp"
 #include "netback/tx.hpp"
 
-// The name that abi.h gives it.
-struct xpv_netback_queue : xpv::NoCopy {
-    using Gate = xpv::EventGate<xpv_netback_queue>;
+namespace xpv::netback {
 
-    xpv_netback_queue(xpv_xenbus* bus, xpv_vif* vif, xpv::FaultLine& line, uint32_t index,
-                      const xpv::net::QueuePlace& place, bool gso, bool rx_notify) noexcept;
+struct Queue : NoCopy {
+    Queue(xpv_xenbus* bus, FaultLine& line, QueueIndex index, const net::QueuePlace& place,
+          bool gso, bool rx_notify) noexcept;
 
-    // Map and check both rings; make room to map packets, if wanted. May sleep.
-    xpv::Result<void> open(bool map_packets) noexcept;
+    // Map and check both rings; make what maps packets, if wanted. May sleep.
+    Result<void> open(bool map_packets) noexcept;
     // Bind the channels; events may come from here on. May sleep.
-    xpv::Result<void> bind(const char* name, xpv_vif_queue* shim) noexcept;
+    Result<void> bind(netback_queue* shim) noexcept;
     // No event comes any more; idempotent. May sleep.
     void unbind() noexcept;
 
     bool broken() const noexcept { return fault.raised(); }
-    Gate& rx_gate() noexcept { return shared ? gates[0] : gates[1]; }
-    Gate& tx_gate() noexcept { return gates[0]; }
+    EventGate<Queue>& tx_gate() noexcept { return gates[0]; }
+    EventGate<Queue>& rx_gate() noexcept { return gates[place.split() ? 1 : 0]; }
+    const EventGate<Queue>& rx_gate() const noexcept { return gates[place.split() ? 1 : 0]; }
     // For the gates. Hard interrupts.
-    void schedule(uint32_t pollers) noexcept { xpv_netback_vif_schedule(shim, pollers); }
+    void schedule(uint32_t pollers) noexcept { xpv_netback_os_schedule(shim, pollers); }
 
-    xpv_xenbus* bus;
-    xpv_vif* vif;
-    xpv_vif_queue* shim = nullptr;
-    const xpv::net::QueuePlace place;
+    xpv_xenbus* const bus;
+    netback_queue* shim = nullptr;
+    const net::QueuePlace place;
     xpv_netback_counters counters{};
-    xpv::QueueFault fault;
-    xpv::MappedRing tx_ring;
-    xpv::MappedRing rx_ring;
-    xpv::netback::TxMap* map = nullptr; // the shim's once it was attached
-    xpv::netback::TxPath tx;
-    xpv::netback::RxPath rx;
-    Gate gates[2];
-    bool shared = false;
+    QueueFault fault;
+    MappedRing tx_ring;
+    MappedRing rx_ring;
+    TxMap* map = nullptr; // the shim's once it was attached
+    GuestTx tx;
+    GuestRx rx;
+    EventGate<Queue> gates[2]; // the second one when they are split
+};
+
+} // namespace xpv::netback
+
+// The name that abi.h gives it.
+struct xpv_netback_queue : xpv::netback::Queue {
+    using Queue::Queue;
 };

@@ -24,7 +24,7 @@ constexpr uint16_t checksum_flags(const xpv_offload& offload) noexcept {
 
 } // namespace
 
-void RxPath::run_copies() noexcept {
+void GuestRx::run_copies() noexcept {
     counters_.rx_copy_ops += copies_.count();
     ++counters_.rx_copy_calls;
     copies_.run([this](uint32_t tag, int16_t) { failed_[tag] = true; });
@@ -32,7 +32,7 @@ void RxPath::run_copies() noexcept {
 
 // The packet into as few buffers as it needs; the caller saw that they are there.
 // Its answers follow the buffers' order, so each lands in its request's own slot.
-void RxPath::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
+void GuestRx::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
     const auto start = static_cast<uint16_t>(answer_count_);
     failed_[start] = false;
     const xpv_netback_piece* piece = packet.piece;
@@ -42,7 +42,8 @@ void RxPath::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
         flags |= NETRXF_extra_info;
 
     for (uint32_t left = packet.total; left > 0;) {
-        const net::RxRequest request = ring_.take();
+        const Untrusted<net::RxRequest> request = ring_.take();
+        const GrantRef gref{request.part(&net::RxRequest::gref).raw()}; // Xen's to judge
         const uint32_t size = min(left, page_size);
         for (uint32_t filled = 0; filled < size;) {
             const uint32_t bytes = min(piece->length - piece_done, size - filled);
@@ -50,12 +51,12 @@ void RxPath::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
                 run_copies();
             const auto from = static_cast<uint16_t>(piece->offset + piece_done);
             if (piece->foreign)
-                copies_.peer_to_peer(piece->domid, piece->ref, from, domid_, request.gref,
+                copies_.peer_to_peer(piece->domid, GrantRef{piece->ref}, from, domid_, gref,
                                      static_cast<uint16_t>(filled), static_cast<uint16_t>(bytes),
                                      start);
             else
-                copies_.to_peer(domid_, request.gref, static_cast<uint16_t>(filled), piece->gfn,
-                                from, static_cast<uint16_t>(bytes), start);
+                copies_.to_peer(domid_, gref, static_cast<uint16_t>(filled), piece->gfn, from,
+                                static_cast<uint16_t>(bytes), start);
             filled += bytes;
             piece_done += bytes;
             if (piece_done == piece->length) {
@@ -68,7 +69,7 @@ void RxPath::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
         start_[answer_count_] = start;
         is_extra_[answer_count_++] = false;
         answer.response = net::RxResponse{};
-        answer.response.id = request.id;
+        answer.response.id = request.part(&net::RxRequest::id).raw(); // as it came
         answer.response.flags = flags | (left > 0 ? NETRXF_more_data : 0);
         answer.response.status = static_cast<int16_t>(size);
         if (flags & NETRXF_extra_info) {
@@ -82,7 +83,7 @@ void RxPath::copy_packet(const xpv_netback_rx_packet& packet) noexcept {
     counters_.rx_bytes += packet.total;
 }
 
-void RxPath::put_answers() noexcept {
+void GuestRx::put_answers() noexcept {
     for (uint32_t i = 0; i < answer_count_; ++i) {
         if (is_extra_[i]) {
             ring_.put(answers_[i].extra);
@@ -97,8 +98,7 @@ void RxPath::put_answers() noexcept {
     answer_count_ = 0;
 }
 
-uint32_t RxPath::send(const xpv_netback_rx_packet* packets, uint32_t count, bool& notify) noexcept {
-    notify = false;
+uint32_t GuestRx::send(const xpv_netback_rx_packet* packets, uint32_t count) noexcept {
     if (fault_.raised())
         return 0;
     const Result<uint32_t> pending = ring_.pending();
@@ -128,11 +128,14 @@ uint32_t RxPath::send(const xpv_netback_rx_packet* packets, uint32_t count, bool
             ++counters_.rx_errors;
     counters_.rx_packets += sent;
     put_answers();
-    notify = ring_.publish();
+    if (ring_.publish()) {
+        ++counters_.rx_notifies;
+        gate_.notify();
+    }
     return sent;
 }
 
-bool RxPath::starved(uint32_t waited_ms, const xpv_netback_rx_limits& limits) noexcept {
+bool GuestRx::starved(uint32_t waited_ms, const xpv_netback_rx_limits& limits) noexcept {
     if (fault_.raised())
         return false;
     const bool draining = stall_.draining();
@@ -149,7 +152,7 @@ bool RxPath::starved(uint32_t waited_ms, const xpv_netback_rx_limits& limits) no
 // While nothing is sent: true if the frontend can be served again, else an event is asked
 // for when that may be so. One buffer ends the draining. A stall ends with enough of them,
 // or with one more than there were.
-bool RxPath::recover() noexcept {
+bool GuestRx::recover() noexcept {
     for (;;) {
         const Result<uint32_t> pending = ring_.pending();
         if (!pending.ok()) {
@@ -169,7 +172,7 @@ bool RxPath::recover() noexcept {
     }
 }
 
-void RxPath::stop(bool waiting, xpv_netback_rest& rest) noexcept {
+void GuestRx::stop(bool waiting, xpv_netback_rest& rest) noexcept {
     // For a frontend that does not say when it posts buffers.
     constexpr uint32_t soon_ms = 1;
     constexpr uint32_t drained_ms = 100;
@@ -186,7 +189,7 @@ void RxPath::stop(bool waiting, xpv_netback_rest& rest) noexcept {
     }
 }
 
-bool RxPath::take_worked() noexcept {
+bool GuestRx::take_worked() noexcept {
     const Result<uint32_t> pending = ring_.pending();
     if (!pending.ok()) {
         fault_.raise(fault_rx_ring, ring_.request_index());

@@ -5,24 +5,27 @@
 
 #include "core/copy.hpp"
 #include "core/fault_line.hpp"
+#include "core/gate.hpp"
 #include "net/netif.hpp"
 #include "netback/abi.h"
 #include "netback/stall.hpp"
 
 namespace xpv::netback {
 
+struct Queue;
+
 // Belongs to the queue's guest-RX poller.
-class RxPath : NoCopy {
+class GuestRx : NoCopy {
 public:
     // rx_notify: an event comes when the frontend posts buffers.
-    RxPath(uint16_t domid, bool rx_notify, xpv_netback_counters& counters,
-           QueueFault fault) noexcept
-        : counters_{counters}, fault_{fault}, domid_{domid}, rx_notify_{rx_notify} {}
+    GuestRx(uint16_t domid, bool rx_notify, xpv_netback_counters& counters, QueueFault fault,
+            const EventGate<Queue>& gate) noexcept
+        : counters_{counters}, fault_{fault}, gate_{gate}, domid_{domid}, rx_notify_{rx_notify} {}
 
     Result<void> attach(void* shared) noexcept { return ring_.attach(shared, page_size); }
 
-    // abi.h says what it does. `notify`: the frontend wants to hear of it.
-    uint32_t send(const xpv_netback_rx_packet* packets, uint32_t count, bool& notify) noexcept;
+    // abi.h says what it does.
+    uint32_t send(const xpv_netback_rx_packet* packets, uint32_t count) noexcept;
 
     bool starved(uint32_t waited_ms, const xpv_netback_rx_limits& limits) noexcept;
     // All but `event`.
@@ -49,6 +52,7 @@ private:
     BackRing<netif_rx_sring> ring_;
     xpv_netback_counters& counters_;
     QueueFault fault_;
+    const EventGate<Queue>& gate_;
     uint16_t domid_;
     bool rx_notify_;
     bool worked_ = false;

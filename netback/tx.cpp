@@ -6,6 +6,13 @@ namespace {
 
 constexpr const char* fault_tx_crosses_page = "guest-TX slot reaches over its page";
 
+// A slot with its own bytes, which the first one of a packet does not say. False: they reach
+// over its page.
+bool data_slot(const net::TxRequest& request, uint32_t size, DataSlot& slot) noexcept {
+    slot = {GrantRef{request.gref}, request.offset, static_cast<uint16_t>(size), request.id};
+    return request.offset + size <= page_size;
+}
+
 // A packet up to this size is copied into linear memory whole.
 constexpr uint32_t whole_head = 1600;
 // Of a larger one that much: all headers, whatever the slots look like, so that
@@ -21,7 +28,11 @@ static_assert((net::max_packet - shortest_header_slot + page_mask) / page_size <
 
 } // namespace
 
-TxPath::Verdict TxPath::take_extras(uint32_t& left, Taken& taken, xpv_offload& offload) noexcept {
+GuestTx::Verdict GuestTx::take_extras(uint32_t& left, PacketSlots& taken,
+                                      xpv_offload& offload) noexcept {
+    const auto gso = [&offload](const net::ExtraInfo& info) noexcept {
+        return net::read_gso(info, offload);
+    };
     Verdict verdict = Verdict::Good;
     for (bool more = true; more;) {
         if (left == 0)
@@ -29,13 +40,15 @@ TxPath::Verdict TxPath::take_extras(uint32_t& left, Taken& taken, xpv_offload& o
         if (taken.extras == tx_max_extras)
             return fatal("guest-TX packet with too many extra slots", taken.extras);
         const auto extra = ring_.take<net::ExtraInfo>();
+        const uint8_t type = extra.part(&net::ExtraInfo::type).raw(); // judged here
         --left;
         ++taken.extras;
-        switch (extra.type) {
+        switch (type) {
         case XEN_NETIF_EXTRA_TYPE_GSO:
-            if (const Result<void> known = net::read_gso(extra, offload); !known.ok()) {
+            if (const Result<void> known = extra.checked(gso); !known.ok()) {
                 if (known.error() == Error::Protocol)
-                    return fatal("guest-TX segmentation type or size is wrong", extra.u.gso.type);
+                    return fatal("guest-TX segmentation type or size is wrong",
+                                 extra.raw().u.gso.type);
                 verdict = Verdict::Drop;
             }
             if (!gso_)
@@ -49,57 +62,62 @@ TxPath::Verdict TxPath::take_extras(uint32_t& left, Taken& taken, xpv_offload& o
         case XEN_NETIF_EXTRA_TYPE_HASH:
             break;
         default:
-            return fatal("guest-TX extra slot of unknown type", extra.type);
+            return fatal("guest-TX extra slot of unknown type", type);
         }
-        more = (extra.flags & XEN_NETIF_EXTRA_FLAG_MORE) != 0;
+        more = (extra.part(&net::ExtraInfo::flags).raw() & XEN_NETIF_EXTRA_FLAG_MORE) != 0;
     }
     return verdict;
 }
 
 // The data slots after the first; `later` is the sum of their sizes.
-TxPath::Verdict TxPath::take_chain(uint32_t& left, Taken& taken, uint32_t& later) noexcept {
+GuestTx::Verdict GuestTx::take_chain(uint32_t& left, PacketSlots& taken, uint32_t& later) noexcept {
     Verdict verdict = Verdict::Good;
     for (bool more = true; more;) {
         if (left == 0)
             return fatal("guest-TX packet ends in the middle of its slots", taken.count);
         if (taken.count == tx_fatal_slots)
             return fatal("guest-TX packet of too many slots", taken.count);
-        net::TxRequest& slot = slots_[taken.first + taken.count];
-        slot = ring_.take();
+        const Untrusted<net::TxRequest> request = ring_.take();
         --left;
-        ++taken.count;
-        if (uint32_t{slot.offset} + slot.size > page_size)
-            return fatal(fault_tx_crosses_page, uint32_t{slot.offset} + slot.size);
+        DataSlot& slot = slots_[taken.first + taken.count++];
+        const auto own = [&slot](const net::TxRequest& wire) noexcept {
+            return data_slot(wire, wire.size, slot);
+        };
+        if (!request.checked(own))
+            return fatal(fault_tx_crosses_page,
+                         uint32_t{request.raw().offset} + request.raw().size);
         if (slot.size == 0)
             verdict = Verdict::Drop;
         later += slot.size;
-        more = (slot.flags & NETTXF_more_data) != 0;
+        more = (request.part(&net::TxRequest::flags).raw() & NETTXF_more_data) != 0;
     }
     return taken.count > tx_max_slots ? Verdict::Drop : verdict;
 }
 
 // One packet from the ring into slots_, in which each slot then has its own size.
-TxPath::Verdict TxPath::take_packet(uint32_t& left, Taken& taken,
-                                    xpv_netback_tx_packet& packet) noexcept {
-    taken = Taken{static_cast<uint16_t>(slot_count_), 1, 0, false};
-    net::TxRequest& first = slots_[taken.first];
-    first = ring_.take();
+GuestTx::Verdict GuestTx::take_packet(uint32_t& left, PacketSlots& taken,
+                                      xpv_netback_tx_packet& packet) noexcept {
+    taken = PacketSlots{static_cast<uint16_t>(slot_count_), 1, 0, false};
+    const Untrusted<net::TxRequest> request = ring_.take();
+    const uint16_t flags = request.part(&net::TxRequest::flags).raw(); // others mean nothing
+    DataSlot& first = slots_[taken.first];
+    first.id = request.part(&net::TxRequest::id).raw();
     --left;
 
     packet.offload = xpv_offload{};
-    if (first.flags & NETTXF_csum_blank)
+    if (flags & NETTXF_csum_blank)
         packet.offload.csum = XPV_CSUM_BLANK;
-    else if (first.flags & NETTXF_data_validated)
+    else if (flags & NETTXF_data_validated)
         packet.offload.csum = XPV_CSUM_VALIDATED;
 
     Verdict verdict = Verdict::Good;
-    if (first.flags & NETTXF_extra_info) {
+    if (flags & NETTXF_extra_info) {
         verdict = take_extras(left, taken, packet.offload);
         if (verdict == Verdict::Fatal)
             return verdict;
     }
     uint32_t later = 0;
-    if (first.flags & NETTXF_more_data) {
+    if (flags & NETTXF_more_data) {
         const Verdict chain = take_chain(left, taken, later);
         if (chain != Verdict::Good)
             verdict = chain;
@@ -108,20 +126,23 @@ TxPath::Verdict TxPath::take_packet(uint32_t& left, Taken& taken,
     }
     // The first slot carries the total. One that is not larger than the others'
     // sum comes from frontends that overflow it with 64 KiB: no reason to leave.
-    const uint32_t total = first.size;
+    const uint32_t total = request.part(&net::TxRequest::size).raw();
     if (total <= later || total < net::ethernet_header)
         return Verdict::Drop;
     if (verdict != Verdict::Good)
         return verdict;
-    first.size = static_cast<uint16_t>(total - later);
-    if (uint32_t{first.offset} + first.size > page_size)
-        return fatal(fault_tx_crosses_page, uint32_t{first.offset} + first.size);
+    const auto own = [&](const net::TxRequest& wire) noexcept {
+        return data_slot(wire, total - later, first);
+    };
+    if (!request.checked(own))
+        return fatal(fault_tx_crosses_page, request.raw().offset + total - later);
     packet.total = total;
     return Verdict::Good;
 }
 
 // The slots' bytes behind the head, each slot's for itself; false: more than `most`.
-bool TxPath::plan_pages(const Taken& taken, uint32_t most, xpv_netback_tx_packet& packet) noexcept {
+bool GuestTx::plan_pages(const PacketSlots& taken, uint32_t most,
+                         xpv_netback_tx_packet& packet) noexcept {
     uint32_t skip = packet.head;
     uint32_t pages = 0;
     for (uint32_t i = 0; i < taken.count; ++i) {
@@ -142,8 +163,9 @@ bool TxPath::plan_pages(const Taken& taken, uint32_t most, xpv_netback_tx_packet
 // What becomes of the packet: a head that is copied, and behind it the guest's own
 // pages, or a page of ours for each slot so that one operation fills it, or, for
 // slots smaller than that, pages that are packed.
-void TxPath::plan(const Taken& taken, uint32_t map_above, xpv_netback_tx_packet& packet) noexcept {
-    packet.rooms = 0;
+void GuestTx::plan(const PacketSlots& taken, uint32_t map_above,
+                   xpv_netback_tx_packet& packet) noexcept {
+    packet.targets = 0;
     packet.pages = 0;
     packet.mapped = XPV_NETBACK_TX_COPIED;
     packet.fragments = 0;
@@ -158,7 +180,7 @@ void TxPath::plan(const Taken& taken, uint32_t map_above, xpv_netback_tx_packet&
 
     if (map_ != nullptr && packet.total > map_above &&
         plan_pages(taken, XPV_NETBACK_TX_PAGES, packet)) {
-        packet.mapped = map_->begin(packet.pages);
+        packet.mapped = map_->begin(packet.pages).number();
         if (packet.mapped != XPV_NETBACK_TX_COPIED) {
             packet.fragments = packet.pages;
             packet.pages = 0;
@@ -174,9 +196,8 @@ void TxPath::plan(const Taken& taken, uint32_t map_above, xpv_netback_tx_packet&
         packet.page_bytes[i] = static_cast<uint16_t>(min(rest, page_size));
 }
 
-uint32_t TxPath::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t map_above,
-                        bool& notify) noexcept {
-    notify = false;
+uint32_t GuestTx::gather(xpv_netback_tx_packet* packets, uint32_t max,
+                         uint32_t map_above) noexcept {
     taken_count_ = slot_count_ = 0;
     if (fault_.raised())
         return 0;
@@ -190,7 +211,7 @@ uint32_t TxPath::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t m
     uint32_t left = pending.value();
     worked_ |= left > 0;
     while (left > 0 && taken_count_ < max) {
-        Taken& taken = taken_[taken_count_];
+        PacketSlots& taken = taken_[taken_count_];
         xpv_netback_tx_packet& packet = packets[taken_count_];
         switch (take_packet(left, taken, packet)) {
         case Verdict::Fatal:
@@ -198,7 +219,7 @@ uint32_t TxPath::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t m
             // given up as well.
             for (uint32_t i = 0; i < taken_count_; ++i)
                 if (packets[i].mapped != XPV_NETBACK_TX_COPIED)
-                    map_->abandon(packets[i].mapped);
+                    map_->abandon(TxMap::PacketId{packets[i].mapped});
             taken_count_ = 0;
             return 0;
         case Verdict::Drop:
@@ -213,28 +234,35 @@ uint32_t TxPath::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t m
         }
     }
     if (taken_count_ == 0 && ring_.unpublished() > 0)
-        notify = ring_.publish();
+        publish();
     return taken_count_;
 }
 
-void TxPath::run_copies() noexcept {
+void GuestTx::publish() noexcept {
+    if (!ring_.publish())
+        return;
+    ++counters_.tx_notifies;
+    gate_.notify();
+}
+
+void GuestTx::run_copies() noexcept {
     counters_.tx_copy_ops += copies_.count();
     ++counters_.tx_copy_calls;
     copies_.run([this](uint32_t tag, int16_t) { taken_[tag].failed = true; });
 }
 
-void TxPath::copy_packet(const Taken& taken, const xpv_netback_tx_packet& packet,
-                         uint32_t tag) noexcept {
-    const net::TxRequest* slot = &slots_[taken.first];
+void GuestTx::copy_packet(const PacketSlots& taken, const xpv_netback_tx_packet& packet,
+                          uint32_t tag) noexcept {
+    const DataSlot* slot = &slots_[taken.first];
     uint32_t done = 0; // of *slot
-    for (uint32_t i = 0; i < packet.rooms; ++i) {
-        const xpv_netback_room& room = packet.room[i];
-        for (uint32_t filled = 0; filled < room.length;) {
-            const uint32_t bytes = min(room.length - filled, slot->size - done);
+    for (uint32_t i = 0; i < packet.targets; ++i) {
+        const xpv_netback_target& target = packet.target[i];
+        for (uint32_t filled = 0; filled < target.length;) {
+            const uint32_t bytes = min(target.length - filled, slot->size - done);
             if (copies_.free() == 0)
                 run_copies();
             copies_.from_peer(domid_, slot->gref, static_cast<uint16_t>(slot->offset + done),
-                              room.gfn, static_cast<uint16_t>(room.offset + filled),
+                              target.gfn, static_cast<uint16_t>(target.offset + filled),
                               static_cast<uint16_t>(bytes), tag);
             filled += bytes;
             done += bytes;
@@ -247,8 +275,8 @@ void TxPath::copy_packet(const Taken& taken, const xpv_netback_tx_packet& packet
 }
 
 // A response for each slot that the packet took; extras have no id of their own.
-void TxPath::answer(const Taken& taken, int16_t status) noexcept {
-    const net::TxRequest* const slots = &slots_[taken.first];
+void GuestTx::answer(const PacketSlots& taken, int16_t status) noexcept {
+    const DataSlot* const slots = &slots_[taken.first];
     ring_.put(net::TxResponse{slots[0].id, status});
     for (uint32_t i = 0; i < taken.extras; ++i)
         ring_.put(net::TxResponse{0, NETIF_RSP_NULL});
@@ -259,22 +287,23 @@ void TxPath::answer(const Taken& taken, int16_t status) noexcept {
 }
 
 // What of the packet is not in its head, slot by slot.
-void TxPath::map_packet(const Taken& taken, const xpv_netback_tx_packet& packet) noexcept {
+void GuestTx::map_packet(const PacketSlots& taken, const xpv_netback_tx_packet& packet) noexcept {
     uint32_t skip = packet.head;
     for (uint32_t i = 0; i < taken.count; ++i) {
-        const net::TxRequest& slot = slots_[taken.first + i];
+        const DataSlot& slot = slots_[taken.first + i];
         if (slot.size <= skip) {
             skip -= slot.size;
             continue;
         }
-        map_->add(packet.mapped, slot.gref, static_cast<uint16_t>(slot.offset + skip),
+        map_->add(TxMap::PacketId{packet.mapped}, slot.gref,
+                  static_cast<uint16_t>(slot.offset + skip),
                   static_cast<uint16_t>(slot.size - skip));
         skip = 0;
     }
 }
 
-void TxPath::finish(const Taken& taken, xpv_netback_tx_packet& packet) noexcept {
-    if (packet.rooms == 0) {
+void GuestTx::finish(const PacketSlots& taken, xpv_netback_tx_packet& packet) noexcept {
+    if (packet.targets == 0) {
         ++counters_.tx_drops;
         answer(taken, NETIF_RSP_DROPPED);
     } else if (taken.failed) {
@@ -286,23 +315,24 @@ void TxPath::finish(const Taken& taken, xpv_netback_tx_packet& packet) noexcept 
     }
 }
 
-void TxPath::finish_mapped(const Taken& taken, xpv_netback_tx_packet& packet) noexcept {
-    const bool complete = map_->complete(packet.mapped);
-    if (packet.rooms == 0 || taken.failed || !complete) {
-        map_->abandon(packet.mapped);
-        Taken lost = taken;
+void GuestTx::finish_mapped(const PacketSlots& taken, xpv_netback_tx_packet& packet) noexcept {
+    const TxMap::PacketId mapped{packet.mapped};
+    const bool complete = map_->complete(mapped);
+    if (packet.targets == 0 || taken.failed || !complete) {
+        map_->abandon(mapped);
+        PacketSlots lost = taken;
         lost.failed = true;
         finish(lost, packet);
         return;
     }
     packet.good = true;
     for (uint32_t i = 0; i < packet.fragments; ++i)
-        map_->fragment(packet.mapped, i, packet.fragment[i]);
-    map_->remember(packet.mapped, &slots_[taken.first], taken.count, taken.extras);
+        map_->fragment(mapped, i, packet.fragment[i]);
+    map_->remember(mapped, &slots_[taken.first], taken.count, taken.extras);
 }
 
 // Answer the packets whose pages came back.
-void TxPath::reap() noexcept {
+void GuestTx::reap() noexcept {
     map_->reap([this](const uint16_t* ids, uint32_t count, uint32_t extras) {
         for (uint32_t i = 0; i < count; ++i)
             ring_.put(net::TxResponse{ids[i], NETIF_RSP_OKAY});
@@ -313,9 +343,9 @@ void TxPath::reap() noexcept {
     });
 }
 
-void TxPath::execute(xpv_netback_tx_packet* packets, uint32_t count, bool& notify) noexcept {
+void GuestTx::execute(xpv_netback_tx_packet* packets, uint32_t count) noexcept {
     for (uint32_t i = 0; i < count; ++i) {
-        if (packets[i].rooms == 0)
+        if (packets[i].targets == 0)
             continue;
         copy_packet(taken_[i], packets[i], i);
         if (packets[i].mapped != XPV_NETBACK_TX_COPIED)
@@ -337,7 +367,7 @@ void TxPath::execute(xpv_netback_tx_packet* packets, uint32_t count, bool& notif
         }
     }
     taken_count_ = slot_count_ = 0;
-    notify = ring_.publish();
+    publish();
 }
 
 } // namespace xpv::netback

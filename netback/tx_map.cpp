@@ -20,7 +20,7 @@ TxMap* TxMap::create(uint16_t domid, xpv_netback_counters* counters) noexcept {
 void TxMap::destroy(TxMap* map) noexcept {
     if (map == nullptr)
         return;
-    // A frame whose mapping Xen would not undo is no page to give away.
+    // A frame whose mapping Xen would not undo must not be anybody's again.
     if (map->lost_frames_ == 0)
         xpv_gnttab_map_pages_free(capacity, map->frames_);
     xpv_map_scratch_free(map->scratch_);
@@ -28,29 +28,29 @@ void TxMap::destroy(TxMap* map) noexcept {
     xpv_free(map);
 }
 
-uint32_t TxMap::begin(uint32_t fragments) noexcept {
+TxMap::PacketId TxMap::begin(uint32_t fragments) noexcept {
     if (frame_ids_.available() < fragments)
-        return none;
-    const uint32_t packet = packet_ids_.take();
-    if (packet == packet_ids_.none)
-        return none;
-    Packet& p = packets_[packet];
+        return PacketId::none();
+    const PacketId packet = packet_ids_.take();
+    if (packet == PacketId::none())
+        return packet;
+    Packet& p = packets_[packet.number()];
     p.wanted = static_cast<uint16_t>(fragments);
     p.added = 0;
     for (uint32_t i = 0; i < fragments; ++i)
-        p.frame[i] = static_cast<uint16_t>(frame_ids_.take());
+        p.frame[i] = static_cast<uint16_t>(frame_ids_.take().number());
     return packet;
 }
 
-void TxMap::add(uint32_t packet, uint32_t ref, uint16_t offset, uint16_t length) noexcept {
+void TxMap::add(PacketId packet, GrantRef ref, uint16_t offset, uint16_t length) noexcept {
     if (op_count_ == XPV_MAP_BATCH)
         run();
-    Packet& p = packets_[packet];
+    Packet& p = packets_[packet.number()];
     const uint16_t frame = p.frame[p.added];
     p.offset[p.added] = offset;
     p.length[p.added++] = length;
     op_frame_[op_count_] = frame;
-    ops_[op_count_++] = xpv_map_op{frames_[frame], ref, 0, domid_, 0, true};
+    ops_[op_count_++] = xpv_map_op{frames_[frame], ref.number(), 0, domid_, 0, true};
 }
 
 void TxMap::run() noexcept {
@@ -67,55 +67,55 @@ void TxMap::run() noexcept {
     op_count_ = 0;
 }
 
-bool TxMap::complete(uint32_t packet) const noexcept {
-    const Packet& p = packets_[packet];
+bool TxMap::complete(PacketId packet) const noexcept {
+    const Packet& p = packets_[packet.number()];
     bool all = p.added == p.wanted;
     for (uint32_t i = 0; i < p.added; ++i)
         all = all && mapped_[p.frame[i]];
     return all;
 }
 
-void TxMap::abandon(uint32_t packet) noexcept {
+void TxMap::abandon(PacketId packet) noexcept {
     unmap(packet);
     run_unmaps();
     release(packet);
 }
 
-void TxMap::fragment(uint32_t packet, uint32_t i, xpv_netback_tx_fragment& out) const noexcept {
-    const Packet& p = packets_[packet];
+void TxMap::fragment(PacketId packet, uint32_t i, xpv_netback_tx_fragment& out) const noexcept {
+    const Packet& p = packets_[packet.number()];
     out = xpv_netback_tx_fragment{frames_[p.frame[i]], p.offset[i], p.length[i]};
 }
 
-void TxMap::remember(uint32_t packet, const net::TxRequest* slots, uint32_t count,
+void TxMap::remember(PacketId packet, const DataSlot* slots, uint32_t count,
                      uint32_t extras) noexcept {
-    Packet& p = packets_[packet];
+    Packet& p = packets_[packet.number()];
     p.slots = static_cast<uint16_t>(min(count, max_slots));
     p.extras = static_cast<uint16_t>(extras);
     for (uint32_t i = 0; i < p.slots; ++i)
         p.ids[i] = slots[i].id;
 }
 
-void TxMap::done(uint32_t packet) noexcept {
+void TxMap::done(PacketId packet) noexcept {
     uint32_t first = __atomic_load_n(&done_, __ATOMIC_RELAXED);
     do {
-        packets_[packet].next = first;
-    } while (!__atomic_compare_exchange_n(&done_, &first, packet, false, __ATOMIC_RELEASE,
+        packets_[packet.number()].next = first;
+    } while (!__atomic_compare_exchange_n(&done_, &first, packet.number(), false, __ATOMIC_RELEASE,
                                           __ATOMIC_RELAXED));
 }
 
 // Take the stack of done packets and unmap them, in batches.
-uint32_t TxMap::collect() noexcept {
+TxMap::PacketId TxMap::collect() noexcept {
     if (!any_done())
-        return none;
-    const uint32_t first = __atomic_exchange_n(&done_, none, __ATOMIC_ACQUIRE);
-    for (uint32_t packet = first; packet != none; packet = packets_[packet].next)
-        unmap(packet);
+        return PacketId::none();
+    const uint32_t first = __atomic_exchange_n(&done_, no_packet, __ATOMIC_ACQUIRE);
+    for (uint32_t packet = first; packet != no_packet; packet = packets_[packet].next)
+        unmap(PacketId{packet});
     run_unmaps();
-    return first;
+    return PacketId{first};
 }
 
-void TxMap::unmap(uint32_t packet) noexcept {
-    const Packet& p = packets_[packet];
+void TxMap::unmap(PacketId packet) noexcept {
+    const Packet& p = packets_[packet.number()];
     for (uint32_t i = 0; i < p.added; ++i) {
         const uint16_t frame = p.frame[i];
         if (!mapped_[frame])
@@ -139,14 +139,14 @@ void TxMap::run_unmaps() noexcept {
     unmap_count_ = 0;
 }
 
-void TxMap::release(uint32_t packet) noexcept {
-    Packet& p = packets_[packet];
+void TxMap::release(PacketId packet) noexcept {
+    Packet& p = packets_[packet.number()];
     for (uint32_t i = 0; i < p.wanted; ++i) {
         // What is still mapped is never used again.
         if (mapped_[p.frame[i]])
             ++lost_frames_;
         else
-            (void)frame_ids_.give(p.frame[i]);
+            (void)frame_ids_.give(FrameId{p.frame[i]});
     }
     (void)packet_ids_.give(packet);
 }

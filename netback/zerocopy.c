@@ -20,9 +20,9 @@ struct packet {
 	u32 number;
 };
 
-struct xpv_vif_zerocopy {
+struct netback_zerocopy {
 	struct xpv_netback_map *map;
-	struct xpv_vif_queue __rcu *queue; /* to wake; NULL once retired */
+	struct netback_queue __rcu *queue; /* to wake; NULL once retired */
 	u16 domid;			   /* whose pages */
 	struct list_head former;	   /* in `retired` */
 	struct delayed_work rest;
@@ -41,16 +41,16 @@ static DECLARE_WAIT_QUEUE_HEAD(one_gone);
 static void packet_done(struct sk_buff *skb, struct ubuf_info *ubuf, bool success)
 {
 	struct packet *packet = container_of(ubuf, struct packet, ubuf);
-	struct xpv_vif_zerocopy *zerocopy =
-		container_of(packet - packet->number, struct xpv_vif_zerocopy,
+	struct netback_zerocopy *zerocopy =
+		container_of(packet - packet->number, struct netback_zerocopy,
 			     packets[0]);
-	struct xpv_vif_queue *queue;
+	struct netback_queue *queue;
 
 	rcu_read_lock(); /* the last one is freed as soon as it is done */
 	queue = rcu_dereference(zerocopy->queue);
 	xpv_netback_tx_done(zerocopy->map, packet->number);
 	if (queue)
-		xpv_netback_vif_schedule(queue, XPV_NETBACK_TX);
+		xpv_netback_os_schedule(queue, XPV_NETBACK_TX);
 	rcu_read_unlock();
 }
 
@@ -63,8 +63,8 @@ static const struct ubuf_info_ops packet_ops = { .complete = packet_done };
 
 static void unmap_rest(struct work_struct *work)
 {
-	struct xpv_vif_zerocopy *zerocopy =
-		container_of(work, struct xpv_vif_zerocopy, rest.work);
+	struct netback_zerocopy *zerocopy =
+		container_of(work, struct netback_zerocopy, rest.work);
 
 	if (xpv_netback_map_reap(zerocopy->map)) {
 		queue_delayed_work(works, &zerocopy->rest,
@@ -79,10 +79,10 @@ static void unmap_rest(struct work_struct *work)
 	wake_up(&one_gone);
 }
 
-uint32_t xpv_netback_vif_retired(struct xpv_vif *vif)
+uint32_t xpv_netback_os_retired(struct xpv_netback_os *vif)
 {
 	const u16 domid = xpv_xenbus_peer(&vif->bus);
-	struct xpv_vif_zerocopy *zerocopy;
+	struct netback_zerocopy *zerocopy;
 	u32 count = 0;
 
 	mutex_lock(&retired_lock);
@@ -92,10 +92,10 @@ uint32_t xpv_netback_vif_retired(struct xpv_vif *vif)
 	return count;
 }
 
-struct xpv_vif_zerocopy *xpv_vif_zerocopy_create(struct xpv_vif_queue *queue,
+struct netback_zerocopy *netback_zerocopy_create(struct netback_queue *queue,
 						 struct xpv_netback_map *map)
 {
-	struct xpv_vif_zerocopy *zerocopy =
+	struct netback_zerocopy *zerocopy =
 		kvzalloc(sizeof(*zerocopy), GFP_KERNEL);
 	u32 i;
 
@@ -113,18 +113,18 @@ struct xpv_vif_zerocopy *xpv_vif_zerocopy_create(struct xpv_vif_queue *queue,
 	return zerocopy;
 }
 
-void xpv_vif_zerocopy_free(struct xpv_vif_zerocopy *zerocopy)
+void netback_zerocopy_free(struct netback_zerocopy *zerocopy)
 {
 	kvfree(zerocopy);
 }
 
-void xpv_vif_zerocopy_orphan(struct xpv_vif_zerocopy *zerocopy)
+void netback_zerocopy_orphan(struct netback_zerocopy *zerocopy)
 {
 	if (zerocopy)
 		RCU_INIT_POINTER(zerocopy->queue, NULL);
 }
 
-void xpv_vif_zerocopy_retire(struct xpv_vif_zerocopy *zerocopy)
+void netback_zerocopy_retire(struct netback_zerocopy *zerocopy)
 {
 	if (!zerocopy)
 		return;
@@ -141,7 +141,7 @@ void xpv_vif_zerocopy_retire(struct xpv_vif_zerocopy *zerocopy)
 			   msecs_to_jiffies(zerocopy->pause_ms));
 }
 
-void xpv_vif_zerocopy_add_frags(struct xpv_vif_zerocopy *zerocopy,
+void netback_zerocopy_add_frags(struct netback_zerocopy *zerocopy,
 				struct sk_buff *skb,
 				const struct xpv_netback_tx_packet *p)
 {
@@ -161,7 +161,7 @@ void xpv_vif_zerocopy_add_frags(struct xpv_vif_zerocopy *zerocopy,
 	skb->truesize += p->fragments * PAGE_SIZE;
 }
 
-void xpv_vif_zerocopy_arm(struct xpv_vif_zerocopy *zerocopy, struct sk_buff *skb,
+void netback_zerocopy_arm(struct netback_zerocopy *zerocopy, struct sk_buff *skb,
 			  const struct xpv_netback_tx_packet *p)
 {
 	skb_zcopy_init(skb, &zerocopy->packets[p->mapped].ubuf);
@@ -177,14 +177,14 @@ static bool all_gone(void)
 	return gone;
 }
 
-int xpv_vif_zerocopy_init(void)
+int netback_zerocopy_init(void)
 {
 	works = alloc_workqueue("xpv-netback-unmap", WQ_UNBOUND | WQ_FREEZABLE,
 				0);
 	return works ? 0 : -ENOMEM;
 }
 
-void xpv_vif_zerocopy_exit(void)
+void netback_zerocopy_exit(void)
 {
 	while (!all_gone())
 		if (!wait_event_timeout(one_gone, list_empty_careful(&retired), 10 * HZ))

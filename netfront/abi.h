@@ -116,14 +116,14 @@ struct xpv_netfront_ring_view {
 	bool stopped;
 };
 
-struct xpv_netfront_view {
+struct xpv_netfront_rings {
 	struct xpv_netfront_ring_view tx, rx;
 	bool split;
 };
 
 /* False while queue index is not connected. Its numbers may be a moment old. */
-bool xpv_netfront_look(struct xpv_netfront *device, uint32_t index,
-		       struct xpv_netfront_view *view);
+bool xpv_netfront_view(struct xpv_netfront *device, uint32_t index,
+		       struct xpv_netfront_rings *rings);
 
 /* ---- downcalls: transmit, under the transmit queue's lock --------------- */
 

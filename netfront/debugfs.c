@@ -6,33 +6,19 @@
 #include <linux/seq_file.h>
 
 #include "netfront/netfront.h"
+#include "shim/ring_view.h"
 
 static struct dentry *root;
-
-static void show_ring(struct seq_file *out, const char *name,
-		      const struct xpv_ring_view *ring)
-{
-	seq_printf(out, "%s: ref %u, event channel %u%s\n", name, ring->ref,
-		   ring->port, ring->owes_eoi ? " (EOI owed)" : "");
-	seq_printf(out, "  size      %10u\n", ring->size);
-	seq_printf(out, "  req prod  %10u  shared %10u  event %10u\n",
-		   ring->req, ring->shared_req_prod, ring->shared_req_event);
-	seq_printf(out, "  rsp cons  %10u  prod   %10u  event %10u\n",
-		   ring->rsp, ring->shared_rsp_prod, ring->shared_rsp_event);
-	seq_printf(out, "  free      %10u  not consumed %4u\n",
-		   ring->size - (ring->req - ring->rsp),
-		   ring->shared_rsp_prod - ring->rsp);
-}
 
 static int queue_show(struct seq_file *out, void *unused)
 {
 	struct netfront_queue *queue = out->private;
 	struct xpv_netfront_os *nf = queue->nf;
-	struct xpv_netfront_view view;
+	struct xpv_netfront_rings rings;
 	bool connected;
 
 	mutex_lock(&nf->bus.end.lock); /* no connecting or disconnecting meanwhile */
-	connected = xpv_netfront_look(nf->core, queue->index, &view);
+	connected = xpv_netfront_view(nf->core, queue->index, &rings);
 	mutex_unlock(&nf->bus.end.lock);
 
 	seq_printf(out, "%s queue %u: ", netdev_name(nf->netdev), queue->index);
@@ -41,14 +27,14 @@ static int queue_show(struct seq_file *out, void *unused)
 		return 0;
 	}
 	seq_printf(out, "connected, %s event channel%s\n",
-		   view.split ? "split" : "one", view.split ? "s" : "");
-	show_ring(out, "tx", &view.tx.ring);
+		   rings.split ? "split" : "one", rings.split ? "s" : "");
+	xpv_ring_show(out, "tx", &rings.tx.ring);
 	seq_printf(out, "  in flight %10u  buffers granted %u%s\n",
-		   view.tx.in_flight, view.tx.buffers,
-		   view.tx.stopped ? ", stopped" : "");
-	show_ring(out, "rx", &view.rx.ring);
+		   rings.tx.in_flight, rings.tx.buffers,
+		   rings.tx.stopped ? ", stopped" : "");
+	xpv_ring_show(out, "rx", &rings.rx.ring);
 	seq_printf(out, "  posted    %10u  to post %u  without page %u\n",
-		   view.rx.in_flight, view.rx.buffers, view.rx.bare);
+		   rings.rx.in_flight, rings.rx.buffers, rings.rx.bare);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(queue);

@@ -8,34 +8,42 @@ static_assert(XPV_NETFRONT_RING == net::ring_slots);
 static_assert(XPV_NETFRONT_MAX_MTU == net::max_packet - net::ethernet_header - 4);
 static_assert(XPV_NETFRONT_MAX_COPYBREAK <= page_size);
 
-Queue::Queue(Device& device, uint32_t index) noexcept
+namespace {
+
+uint32_t hex_digit(char c) noexcept {
+    if (c >= '0' && c <= '9')
+        return static_cast<uint32_t>(c - '0');
+    if (c >= 'a' && c <= 'f')
+        return static_cast<uint32_t>(c - 'a') + 10;
+    if (c >= 'A' && c <= 'F')
+        return static_cast<uint32_t>(c - 'A') + 10;
+    return 16;
+}
+
+// "aa:bb:cc:dd:ee:ff" of a single station; Invalid otherwise.
+Result<void> parse_mac(const char* text, uint8_t mac[6]) noexcept {
+    for (uint32_t i = 0; i < 6; ++i, text += 3) {
+        // Each look is at a byte that the one before it proved to be there.
+        const uint32_t high = hex_digit(text[0]);
+        const uint32_t low = high < 16 ? hex_digit(text[1]) : 16;
+        if (low >= 16 || text[2] != (i == 5 ? '\0' : ':'))
+            return Error::Invalid;
+        mac[i] = static_cast<uint8_t>(high << 4 | low);
+    }
+    const bool group = mac[0] & 1;
+    const bool zero = (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) == 0;
+    if (group || zero)
+        return Error::Invalid;
+    return {};
+}
+
+} // namespace
+
+Queue::Queue(Device& device, QueueIndex index) noexcept
     : tx{*this}, rx{*this}, device_{device}, index_{index} {}
 
-Result<void> Queue::open(bool split) noexcept {
-    split_ = split;
-    XPV_TRY(tx.open());
-    XPV_TRY(rx.open());
-    const Key name{"vif", device_.settings().handle, "-q"};
-    const Key name_rx{name.text(), index_, split ? "-rx" : ""};
-    xpv_netfront_counters& counters = device_.counters(index_);
-    XPV_TRY(gate_.offer(device_.bus(), name_rx.text(), this, poller, counters.rx_events,
-                        counters.rx_spurious));
-    if (!split)
-        return {};
-    const Key name_tx{name.text(), index_, "-tx"};
-    return tx_gate_.offer(device_.bus(), name_tx.text(), this, poller, counters.tx_events,
-                          counters.tx_spurious);
-}
-
-void Queue::close() noexcept {
-    tx_gate_.close();
-    gate_.close();
-    tx.close();
-    rx.close();
-}
-
 // Hard interrupts.
-void Queue::schedule(uint32_t) noexcept { xpv_netfront_os_schedule(device_.os(), index_); }
+void Queue::schedule(uint32_t) noexcept { xpv_netfront_os_schedule(device_.os(), index_.number()); }
 
 // Transmit is armed under its lock; its events are paid for here, too.
 bool Queue::idle() noexcept {
@@ -111,16 +119,16 @@ void xpv_netfront_set_copybreak(xpv_netfront* device, uint32_t bytes) {
 }
 
 xpv_netfront_counters* xpv_netfront_queue_counters(xpv_netfront* device, uint32_t index) {
-    return &device->counters(index);
+    return &device->counters(xpv::QueueIndex{index});
 }
 
-bool xpv_netfront_look(xpv_netfront* device, uint32_t index, xpv_netfront_view* view) {
+bool xpv_netfront_view(xpv_netfront* device, uint32_t index, xpv_netfront_rings* rings) {
     const xpv::netfront::Queue* const queue = device->queue(index);
     if (queue == nullptr)
         return false;
-    view->split = queue->split();
-    queue->tx.look(view->tx);
-    queue->rx.look(view->rx);
+    rings->split = queue->split();
+    queue->tx.view(rings->tx);
+    queue->rx.view(rings->rx);
     return true;
 }
 

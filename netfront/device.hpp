@@ -4,8 +4,8 @@
 
 #include "core/end.hpp"
 #include "core/gate.hpp"
+#include "net/place.hpp"
 #include "netfront/abi.h"
-#include "netfront/features.hpp"
 #include "netfront/rx.hpp"
 #include "netfront/tx.hpp"
 
@@ -16,7 +16,7 @@ class Device;
 // A connected queue pair. Its parts are made by Device::connect and end with it.
 class Queue : NoCopy {
 public:
-    Queue(Device& device, uint32_t index) noexcept;
+    Queue(Device& device, QueueIndex index) noexcept;
 
     // Rings, references, event channels. May sleep.
     Result<void> open(bool split) noexcept;
@@ -25,7 +25,10 @@ public:
     void close() noexcept;
 
     Device& device() const noexcept { return device_; }
-    uint32_t index() const noexcept { return index_; }
+    QueueIndex index() const noexcept { return index_; }
+    net::QueuePlace place() const noexcept {
+        return {tx.ref(), rx.ref(), tx_gate().port(), rx_gate().port()};
+    }
     QueueFault fault() const noexcept; // any context
     bool split() const noexcept { return split_; }
     const EventGate<Queue>& rx_gate() const noexcept { return gate_; }
@@ -37,15 +40,15 @@ public:
     void done(xpv_netfront_events events) noexcept;
     void schedule(uint32_t pollers) noexcept; // of the gates
 
-    Tx tx;
-    Rx rx;
+    Transmit tx;
+    Receive rx;
 
 private:
     // There is one poller, both gates'.
     static constexpr uint32_t poller = 1;
 
     Device& device_;
-    const uint32_t index_;
+    const QueueIndex index_;
     bool split_ = false;
     EventGate<Queue> gate_;    // receive, or both
     EventGate<Queue> tx_gate_; // when split
@@ -66,7 +69,7 @@ public:
     xpv_netfront_os* os() const noexcept { return os_; }
     const xpv_netfront_settings& settings() const noexcept { return settings_; }
     const xpv_net_features& features() const noexcept { return features_; }
-    xpv_netfront_counters& counters(uint32_t index) noexcept { return counters_[index]; }
+    xpv_netfront_counters& counters(QueueIndex index) noexcept { return counters_[index.number()]; }
     Queue* queue(uint32_t index) const noexcept {
         return index < queue_count_ ? queues_[index] : nullptr;
     }
@@ -85,6 +88,7 @@ public:
 
 private:
     Result<void> make_queues(uint32_t count) noexcept;
+    Result<void> write_answer(bool multi_queue) const noexcept;
 
     xpv_netfront_os* const os_;
     const xpv_netfront_settings settings_;

@@ -85,8 +85,8 @@ static struct sk_buff *copied_skb(struct netfront_queue *queue,
 }
 
 /* The packet's pages become fragments, but for its head. */
-static struct sk_buff *flipped_skb(struct netfront_queue *queue,
-				   const struct xpv_netfront_packet *packet)
+static struct sk_buff *paged_skb(struct netfront_queue *queue,
+				 const struct xpv_netfront_packet *packet)
 {
 	const struct xpv_netfront_piece *piece = packet->piece;
 	u32 i, pull = 0, frags = 0;
@@ -124,7 +124,7 @@ static void receive(struct netfront_queue *queue,
 		    const struct xpv_netfront_packet *packet)
 {
 	struct sk_buff *skb = packet->copy ? copied_skb(queue, packet) :
-					     flipped_skb(queue, packet);
+					     paged_skb(queue, packet);
 	struct xpv_netfront_counters *counters;
 	bool good, fixed = false;
 

@@ -25,9 +25,9 @@ inline constexpr uint32_t max_rx_packet = net::max_packet + net::ethernet_header
 inline constexpr uint32_t max_rx_extras = XEN_NETIF_EXTRA_TYPE_MAX - 1;
 
 // Owned by the queue's poller, but for open and close.
-class Rx : NoCopy {
+class Receive : NoCopy {
 public:
-    explicit Rx(Queue& queue) noexcept : queue_{queue} {}
+    explicit Receive(Queue& queue) noexcept : queue_{queue} {}
 
     // May sleep, both.
     Result<void> open() noexcept;
@@ -44,8 +44,8 @@ public:
         return found;
     }
 
-    uint32_t ref() const noexcept { return ring_.refs()[0]; }
-    void look(xpv_netfront_ring_view& view) const noexcept;
+    GrantRef ref() const noexcept { return ring_.refs()[0]; }
+    void view(xpv_netfront_ring_view& view) const noexcept;
 
 private:
     using Buffer = uint16_t; // index of pages_
@@ -57,9 +57,16 @@ private:
 
     void keep(Buffer buffer) noexcept { ready_[ready_count_++] = buffer; }
     void take_slot() noexcept;
-    void take_first(const net::RxResponse& response, Buffer buffer) noexcept;
-    void take_extra(const net::ExtraInfo& extra, Buffer buffer) noexcept;
-    void take_data(const net::RxResponse& response, Buffer buffer) noexcept;
+    void take_first(const Untrusted<net::RxResponse>& response, Buffer buffer) noexcept;
+    void take_extra(const Untrusted<net::ExtraInfo>& extra, Buffer buffer) noexcept;
+    void take_later(const Untrusted<net::RxResponse>& response, Buffer buffer) noexcept;
+    void take_data(const Untrusted<net::RxResponse>& response, Buffer buffer) noexcept;
+    void go_on(bool more) noexcept {
+        if (more)
+            expect_ = Expect::Data;
+        else
+            finish();
+    }
     void spoil() noexcept;
     void finish() noexcept;
     void carry_over() noexcept;
@@ -83,11 +90,11 @@ private:
     uint32_t bare_count_ = 0;
     uint32_t piece_count_ = 0;
     uint32_t packet_count_ = 0;
-    uint32_t flip_count_ = 0;
+    uint32_t lent_count_ = 0;
     Buffer slot_[buffers];  // the buffer posted in a ring slot
     Buffer ready_[buffers]; // granted, to be posted again
     Buffer bare_[buffers];  // no page
-    Buffer flip_[buffers];  // of this poll, to go up with their packets
+    Buffer lent_[buffers];  // of this poll, to go up with their packets
     Buffer of_piece_[buffers];
     GrantedPages<buffers, buffers> pages_;
     xpv_netfront_piece pieces_[buffers];

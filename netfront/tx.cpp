@@ -9,7 +9,7 @@ using net::ExtraInfo;
 using net::TxRequest;
 using net::TxResponse;
 
-Result<void> Tx::open() noexcept {
+Result<void> Transmit::open() noexcept {
     const uint16_t peer = queue_.device().peer();
     XPV_TRY(pages_.open(peer, Access::ReadOnly));
     XPV_TRY(ring_.open(peer));
@@ -17,7 +17,7 @@ Result<void> Tx::open() noexcept {
     return {};
 }
 
-void Tx::close() noexcept {
+void Transmit::close() noexcept {
     xpv_netfront_counters& counters = queue_.device().counters(queue_.index());
     ring_.close();
     const auto closed = pages_.close([](xpv_page* page, bool ended) noexcept {
@@ -30,7 +30,7 @@ void Tx::close() noexcept {
     buffers_ = 0;
 }
 
-void Tx::release() noexcept {
+void Transmit::release() noexcept {
     for (void*& packet : packets_) {
         if (packet == nullptr)
             continue;
@@ -43,7 +43,7 @@ void Tx::release() noexcept {
 }
 
 // A packet that waited for a while may meet another backend than it was made for.
-bool Tx::negotiated(xpv_offload offload, bool ipv6) const noexcept {
+bool Transmit::negotiated(xpv_offload offload, bool ipv6) const noexcept {
     const xpv_net_features& both = queue_.device().features();
     if (offload.csum == XPV_CSUM_BLANK && !(ipv6 ? both.csum_v6 : both.csum_v4))
         return false;
@@ -51,29 +51,29 @@ bool Tx::negotiated(xpv_offload offload, bool ipv6) const noexcept {
            (offload.gso == XPV_GSO_TCPV6 ? both.gso_v6 : both.gso_v4);
 }
 
-uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offload,
-                  const xpv_netfront_send& how) noexcept {
+uint32_t Transmit::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offload,
+                        const xpv_netfront_send& how) noexcept {
     Device& device = queue_.device();
     xpv_netfront_counters& counters = device.counters(queue_.index());
     const uint32_t count = (total + page_mask) / page_size;
     const uint32_t slots = count + (offload.gso != XPV_GSO_NONE);
     const uint32_t most = device.features().sg ? max_tx_buffers : 1;
-    const TxRoom room{total};
-    uint32_t ids[max_tx_buffers];
+    const TxLayout layout{total};
+    RequestId ids[max_tx_buffers];
 
     if (device.broken() || total < net::ethernet_header || total > net::max_packet ||
         count > most || !negotiated(offload, how.ipv6) || slots > ring_->free() ||
-        !take_buffers(ids, count, room)) [[unlikely]] {
+        !take_buffers(ids, count, layout)) [[unlikely]] {
         ++counters.tx_drops;
         if (!how.more && !device.broken() && ring_->unpublished() > 0)
             publish();
         return XPV_NETFRONT_TX_DROPPED;
     }
-    copy(runs, ids, room);
+    copy(runs, ids, layout);
     put_slots(ids, count, total, offload);
-    size_[ids[0]] = static_cast<uint16_t>(total);
+    size_[ids[0].number()] = static_cast<uint16_t>(total);
     if (how.packet != nullptr) {
-        packets_[ids[0]] = how.packet;
+        packets_[ids[0].number()] = how.packet;
         store_once(&held_, held_ + 1);
     }
     ++counters.tx_packets;
@@ -104,14 +104,15 @@ uint32_t Tx::send(Span<const xpv_bytes> runs, uint32_t total, xpv_offload offloa
 }
 
 // Ids of count buffers that are there and granted: all of them or none.
-bool Tx::take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count, TxRoom room) noexcept {
+bool Transmit::take_buffers(RequestId (&ids)[max_tx_buffers], uint32_t count,
+                            TxLayout layout) noexcept {
     for (uint32_t i = 0; i < count; ++i) {
         ids[i] = ids_.take();
-        if (ids[i] != ids_.none &&
-            (pages_.page(room.page(ids[i])) != nullptr || prepare(room.page(ids[i])))) [[likely]]
+        if (ids[i] != RequestId::none() && (pages_.page(layout.page(ids[i])) != nullptr ||
+                                            prepare(layout.page(ids[i])))) [[likely]]
             continue;
         for (uint32_t k = 0; k <= i; ++k)
-            if (ids[k] != ids_.none)
+            if (ids[k] != RequestId::none())
                 (void)ids_.give(ids[k]);
         return false;
     }
@@ -119,7 +120,7 @@ bool Tx::take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count, TxRoom ro
 }
 
 // First use of a page: zeroed, granted for as long as we are connected.
-bool Tx::prepare(uint32_t index) noexcept {
+bool Transmit::prepare(uint32_t index) noexcept {
     xpv_page* const page = xpv_page_alloc(XPV_ALLOC_ATOMIC);
     if (page == nullptr)
         return false;
@@ -130,14 +131,15 @@ bool Tx::prepare(uint32_t index) noexcept {
     return true;
 }
 
-void Tx::copy(Span<const xpv_bytes> runs, const uint32_t* ids, TxRoom room) const noexcept {
-    uint8_t* to = bytes_[room.page(*ids)] + room.offset(*ids);
+void Transmit::copy(Span<const xpv_bytes> runs, const RequestId* ids,
+                    TxLayout layout) const noexcept {
+    uint8_t* to = bytes_[layout.page(*ids)] + layout.offset(*ids);
     uint32_t space = page_size; // for a packet that ends sooner, more than is needed
     for (const xpv_bytes& run : runs) {
         const auto* from = static_cast<const uint8_t*>(run.address);
         for (uint32_t left = run.length; left > 0;) {
             if (space == 0) {
-                to = bytes_[room.page(*++ids)];
+                to = bytes_[layout.page(*++ids)];
                 space = page_size;
             }
             const uint32_t part = min(left, space);
@@ -152,14 +154,14 @@ void Tx::copy(Span<const xpv_bytes> runs, const uint32_t* ids, TxRoom room) cons
 
 // The first slot carries the size of the whole packet, the others their own;
 // extras come right after the first.
-void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
-                   xpv_offload offload) noexcept {
+void Transmit::put_slots(const RequestId* ids, uint32_t count, uint32_t total,
+                         xpv_offload offload) noexcept {
     const bool gso = offload.gso != XPV_GSO_NONE;
-    const TxRoom room{total};
+    const TxLayout layout{total};
     TxRequest request{};
-    request.gref = pages_.ref(room.page(ids[0]));
-    request.offset = static_cast<uint16_t>(room.offset(ids[0]));
-    request.id = static_cast<uint16_t>(ids[0]);
+    request.gref = pages_.ref(layout.page(ids[0])).number();
+    request.offset = static_cast<uint16_t>(layout.offset(ids[0]));
+    request.id = static_cast<uint16_t>(ids[0].number());
     request.size = static_cast<uint16_t>(total);
     if (offload.csum == XPV_CSUM_BLANK)
         request.flags = NETTXF_csum_blank | NETTXF_data_validated;
@@ -176,15 +178,15 @@ void Tx::put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
     }
     for (uint32_t i = 1; i < count; ++i) {
         const bool last = i + 1 == count;
-        request.gref = pages_.ref(room.page(ids[i]));
-        request.id = static_cast<uint16_t>(ids[i]);
+        request.gref = pages_.ref(layout.page(ids[i])).number();
+        request.id = static_cast<uint16_t>(ids[i].number());
         request.flags = last ? 0 : NETTXF_more_data;
         request.size = static_cast<uint16_t>(last ? total - i * page_size : page_size);
         ring_->put(request);
     }
 }
 
-void Tx::publish() noexcept {
+void Transmit::publish() noexcept {
     if (ring_->publish()) {
         queue_.tx_gate().notify();
         ++queue_.device().counters(queue_.index()).tx_notifies;
@@ -192,7 +194,7 @@ void Tx::publish() noexcept {
 }
 
 // Take back every slot that the backend answered: how many.
-uint32_t Tx::reap() noexcept {
+uint32_t Transmit::reap() noexcept {
     const Result<uint32_t> pending = ring_->pending();
     if (!pending.ok()) [[unlikely]] {
         queue_.fault().raise("more transmit responses than requests, in flight",
@@ -211,26 +213,32 @@ uint32_t Tx::reap() noexcept {
 }
 
 // False: it is one that no backend may send.
-bool Tx::take_response() noexcept {
+bool Transmit::take_response() noexcept {
     Device& device = queue_.device();
-    const TxResponse response = ring_->take();
-    if (response.status == NETIF_RSP_NULL) {
+    const Untrusted<TxResponse> response = ring_->take();
+    const Untrusted<uint16_t> wire_id = response.part(&TxResponse::id);
+    const int16_t status = response.part(&TxResponse::status).raw(); // any other is an error
+    if (status == NETIF_RSP_NULL) {
         if (extras_ == 0) [[unlikely]] {
-            queue_.fault().raise("a null response without an extra, id", response.id);
+            queue_.fault().raise("a null response without an extra, id", wire_id.raw());
             return false;
         }
         --extras_;
         return true;
     }
-    if (!ids_.give(response.id).ok()) [[unlikely]] {
-        queue_.fault().raise("a transmit response for no request, id", response.id);
+    const Result<RequestId> answered =
+        wire_id.checked([this](uint16_t number) noexcept { return ids_.find(number); });
+    if (!answered.ok()) [[unlikely]] {
+        queue_.fault().raise("a transmit response for no request, id", wire_id.raw());
         return false;
     }
-    if (response.status != NETIF_RSP_OKAY) [[unlikely]]
+    const uint32_t id = answered.value().number();
+    (void)ids_.give(answered.value());
+    if (status != NETIF_RSP_OKAY) [[unlikely]]
         ++device.counters(queue_.index()).tx_errors;
-    done_bytes_ += size_[response.id];
-    size_[response.id] = 0;
-    if (void*& packet = packets_[response.id]; packet != nullptr) {
+    done_bytes_ += size_[id];
+    size_[id] = 0;
+    if (void*& packet = packets_[id]; packet != nullptr) {
         done_[done_count_++] = packet;
         packet = nullptr;
         if (done_count_ == XPV_NETFRONT_BATCH)
@@ -239,19 +247,20 @@ bool Tx::take_response() noexcept {
     return true;
 }
 
-void Tx::hand_back() noexcept {
+void Transmit::hand_back() noexcept {
     if (done_count_ == 0 && done_bytes_ == 0)
         return;
     if (done_count_ > 0)
         store_once(&held_, held_ - done_count_);
-    xpv_netfront_os_tx_done(queue_.device().os(), queue_.index(), done_count_, done_, done_bytes_);
+    xpv_netfront_os_tx_done(queue_.device().os(), queue_.index().number(), done_count_, done_,
+                            done_bytes_);
     done_count_ = 0;
     done_bytes_ = 0;
 }
 
-// Everything is published and there is no room. True: there is again. False: an
+// Everything is published and there is no layout. True: there is again. False: an
 // event is due when there may be.
-bool Tx::wait_for_room() noexcept {
+bool Transmit::wait_for_room() noexcept {
     while (!queue_.device().broken()) {
         if (ring_->free() >= wake_at) {
             store_once(&stopped_, false);
@@ -270,7 +279,7 @@ bool Tx::wait_for_room() noexcept {
 
 // Half of what is in flight keeps the backend busy while the owners send more. Until
 // the packet that last met a limit is answered; asked_ before the event, as above.
-void Tx::ask() noexcept {
+void Transmit::ask() noexcept {
     while (!queue_.device().broken()) {
         const uint32_t left = limit_at_ - ring_->response_index();
         const bool go_on = left - 1 < ring_->size();
@@ -280,16 +289,18 @@ void Tx::ask() noexcept {
     }
 }
 
-bool Tx::due() const noexcept {
+bool Transmit::due() const noexcept {
     return load_once(&stopped_) || load_once(&asked_) || load_once(&held_) > 0 ||
            (queue_.split() && queue_.tx_gate().owes_eoi());
 }
 
-uint32_t Tx::wait_ms() const noexcept { return load_once(&held_) > 0 ? load_once(&wait_ms_) : 0; }
+uint32_t Transmit::wait_ms() const noexcept {
+    return load_once(&held_) > 0 ? load_once(&wait_ms_) : 0;
+}
 
 // Nothing came for the whole wait. A backend that answers nothing for about a second,
 // the sum of all waits, keeps nobody's packets.
-void Tx::wait_longer() noexcept {
+void Transmit::wait_longer() noexcept {
     if (wait_ms_ < last_wait_ms) {
         store_once(&wait_ms_, wait_ms_ * 2);
         return;
@@ -298,7 +309,7 @@ void Tx::wait_longer() noexcept {
     release();
 }
 
-bool Tx::poll(bool late) noexcept {
+bool Transmit::poll(bool late) noexcept {
     Device& device = queue_.device();
     if (device.broken())
         return false;
@@ -310,13 +321,13 @@ bool Tx::poll(bool late) noexcept {
     return wake && !device.broken();
 }
 
-void Tx::look(xpv_netfront_ring_view& view) const noexcept {
+void Transmit::view(xpv_netfront_ring_view& view) const noexcept {
     ring_.view(view.ring);
-    view.ring.port = queue_.tx_gate().port();
+    view.ring.port = queue_.tx_gate().port().number();
     view.ring.owes_eoi = queue_.tx_gate().owes_eoi();
     view.in_flight = ids_.in_use();
     view.buffers = buffers_;
-    view.bare = TxRoom::pages - buffers_;
+    view.bare = TxLayout::pages - buffers_;
     view.stopped = stopped_;
 }
 

@@ -28,36 +28,38 @@ inline constexpr uint32_t max_tx_buffers = (net::max_packet + page_mask) / page_
 
 // Where the bytes of a slot's id are, by the size of its packet: a sixteenth of a page, a
 // half or a whole one.
-class TxRoom {
+class TxLayout {
 public:
-    explicit constexpr TxRoom(uint32_t total) noexcept
-        : TxRoom{total <= page_size / 16  ? TxRoom{4, net::ring_slots * 3 / 2}
-                 : total <= page_size / 2 ? TxRoom{1, net::ring_slots}
-                                          : TxRoom{0, 0}} {}
+    explicit constexpr TxLayout(uint32_t total) noexcept
+        : TxLayout{total <= page_size / 16  ? TxLayout{4, net::ring_slots * 3 / 2}
+                   : total <= page_size / 2 ? TxLayout{1, net::ring_slots}
+                                            : TxLayout{0, 0}} {}
 
-    constexpr uint32_t page(uint32_t id) const noexcept { return first_ + (id >> share_); }
-    constexpr uint32_t offset(uint32_t id) const noexcept {
-        return (id << (page_shift - share_)) & page_mask;
+    constexpr uint32_t page(RequestId id) const noexcept {
+        return first_ + (id.number() >> share_);
+    }
+    constexpr uint32_t offset(RequestId id) const noexcept {
+        return (id.number() << (page_shift - share_)) & page_mask;
     }
 
     static constexpr uint32_t pages = net::ring_slots * 3 / 2 + net::ring_slots / 16;
 
 private:
-    constexpr TxRoom(uint32_t share, uint32_t first) noexcept : share_{share}, first_{first} {}
+    constexpr TxLayout(uint32_t share, uint32_t first) noexcept : share_{share}, first_{first} {}
 
     uint32_t share_; // log2 of the ids in a page
     uint32_t first_; // page
 };
-static_assert(TxRoom{60}.page(net::ring_slots - 1) == TxRoom::pages - 1);
-// A queue with fewer free slots than this stops: any packet must find room. Every
-// backend takes 18 slots a packet; ours have up to 16 and an extra.
+static_assert(TxLayout{60}.page(RequestId{net::ring_slots - 1}) == TxLayout::pages - 1);
+// A queue with fewer free slots than this stops: any packet must find layout. Every
+// backend takes 18 slots per packet; ours have up to 16 and an extra.
 inline constexpr uint32_t tx_keep_free = net::min_tx_slots + 1;
 static_assert(max_tx_buffers + 1 <= net::min_tx_slots);
 
 // Under the transmit queue's lock, but for open and close.
-class Tx : NoCopy {
+class Transmit : NoCopy {
 public:
-    explicit Tx(Queue& queue) noexcept : queue_{queue} {}
+    explicit Transmit(Queue& queue) noexcept : queue_{queue} {}
 
     // May sleep, both.
     Result<void> open() noexcept;
@@ -75,8 +77,8 @@ public:
     // Were there responses since the last call? The poller; without the lock.
     bool take_found() noexcept { return load_once(&found_) && atomic_exchange(&found_, false); }
 
-    uint32_t ref() const noexcept { return ring_.refs()[0]; }
-    void look(xpv_netfront_ring_view& view) const noexcept;
+    GrantRef ref() const noexcept { return ring_.refs()[0]; }
+    void view(xpv_netfront_ring_view& view) const noexcept;
 
 private:
     // Slots between two looks at the responses: it bounds the buffers in turn, and
@@ -89,11 +91,11 @@ private:
     static constexpr uint32_t first_wait_ms = 2;
     static constexpr uint32_t last_wait_ms = 512;
 
-    bool take_buffers(uint32_t (&ids)[max_tx_buffers], uint32_t count, TxRoom room) noexcept;
+    bool take_buffers(RequestId (&ids)[max_tx_buffers], uint32_t count, TxLayout layout) noexcept;
     bool prepare(uint32_t index) noexcept;
     bool negotiated(xpv_offload offload, bool ipv6) const noexcept;
-    void copy(Span<const xpv_bytes> runs, const uint32_t* ids, TxRoom room) const noexcept;
-    void put_slots(const uint32_t* ids, uint32_t count, uint32_t total,
+    void copy(Span<const xpv_bytes> runs, const RequestId* ids, TxLayout layout) const noexcept;
+    void put_slots(const RequestId* ids, uint32_t count, uint32_t total,
                    xpv_offload offload) noexcept;
     void publish() noexcept;
     uint32_t reap() noexcept;
@@ -117,13 +119,13 @@ private:
     uint32_t reap_at_ = 0; // request index at which responses are looked at next
     uint32_t extras_ = 0;  // slots in flight that hold an extra and no id
     uint32_t buffers_ = 0; // pages granted
-    IdPool<net::ring_slots> ids_;
+    IdPool<RequestId, net::ring_slots> ids_;
     // By their first slots' ids: packets that owners wait for, and sizes of all packets.
     void* packets_[net::ring_slots] = {};
     uint16_t size_[net::ring_slots] = {};
     void* done_[XPV_NETFRONT_BATCH]; // to be handed back
-    GrantedPages<TxRoom::pages, 1> pages_;
-    uint8_t* bytes_[TxRoom::pages] = {}; // of pages_, which stay where they are
+    GrantedPages<TxLayout::pages, 1> pages_;
+    uint8_t* bytes_[TxLayout::pages] = {}; // of pages_, which stay where they are
 };
 
 } // namespace xpv::netfront

@@ -330,7 +330,7 @@ TEST(blkfront_pages_at_hand_are_beside_the_reserve) {
     CHECK_EQ(two.serve(), 1u);
     CHECK_EQ(large.done, 1u);
     CHECK(disk.stored(1024, 2048, 3));
-    // While somebody waits, what comes back is for him.
+    // While somebody waits, what comes back is for that one.
     BlockRequest next;
     disk.prepare(large, XPV_BLKFRONT_WRITE, 1024, 2048, 0, 4);
     disk.submit(large, false, 1);

@@ -59,7 +59,7 @@ TEST(copy_from_the_peer) {
     const Ours ours;
     Batch batch;
     void* theirs = nullptr;
-    const uint32_t ref = world.peers.share(peer, true, &theirs); // reading is enough
+    const GrantRef ref{world.peers.share(peer, true, &theirs)}; // reading is enough
     auto* const bytes = static_cast<uint8_t*>(theirs);
     for (uint32_t i = 0; i < page_size; ++i)
         bytes[i] = static_cast<uint8_t>(i * 7);
@@ -81,8 +81,8 @@ TEST(copy_to_the_peer) {
     const Ours ours;
     Batch batch;
     void* theirs = nullptr;
-    const uint32_t ref = world.peers.share(peer, false, &theirs);
-    const uint32_t readonly = world.peers.share(peer, true);
+    const GrantRef ref{world.peers.share(peer, false, &theirs)};
+    const GrantRef readonly{world.peers.share(peer, true)};
     const auto* const bytes = static_cast<const uint8_t*>(theirs);
     for (uint32_t i = 0; i < page_size; ++i)
         ours.bytes()[i] = static_cast<uint8_t>(i * 5 + 1);
@@ -101,8 +101,8 @@ TEST(copy_from_peer_to_peer) {
     Batch batch;
     void* from = nullptr;
     void* to = nullptr;
-    const uint32_t source = world.peers.share(peer, true, &from);
-    const uint32_t target = world.peers.share(peer + 1, false, &to);
+    const GrantRef source{world.peers.share(peer, true, &from)};
+    const GrantRef target{world.peers.share(peer + 1, false, &to)};
     __builtin_memset(from, 0x42, page_size);
     batch->peer_to_peer(peer, source, 8, peer + 1, target, 16, 32, 1);
     batch->peer_to_peer(peer + 1, source, 8, peer + 1, target, 16, 32, 2); // whose is it?
@@ -122,12 +122,12 @@ TEST(copy_tags_and_statuses) {
     World world;
     const Ours ours;
     Batch batch;
-    const uint32_t good = world.peers.share(peer);
-    const uint32_t foreign = world.peers.share(peer + 1);
-    const uint32_t revoked = world.peers.share(peer);
-    CHECK(world.peers.revoke(revoked));
+    const GrantRef good{world.peers.share(peer)};
+    const GrantRef foreign{world.peers.share(peer + 1)};
+    const GrantRef revoked{world.peers.share(peer)};
+    CHECK(world.peers.revoke(revoked.number()));
     batch->from_peer(peer, good, 0, ours.gfn(), 0, 64, 100);
-    batch->from_peer(peer, 0xffffffff, 0, ours.gfn(), 0, 64, 101);
+    batch->from_peer(peer, GrantRef{0xffffffff}, 0, ours.gfn(), 0, 64, 101);
     batch->from_peer(peer, foreign, 0, ours.gfn(), 0, 64, 102);
     batch->from_peer(peer, revoked, 0, ours.gfn(), 0, 64, 103);
     batch->from_peer(peer, good, 4000, ours.gfn(), 0, 97, 104);
@@ -151,7 +151,7 @@ TEST(copy_batch_is_full_and_used_again) {
     World world;
     const Ours ours;
     Batch batch;
-    const uint32_t ref = world.peers.share(peer);
+    const GrantRef ref{world.peers.share(peer)};
     for (uint32_t round = 0; round < 3; ++round) {
         for (uint32_t i = 0; batch->free() != 0; ++i)
             batch->to_peer(peer, ref, 0, ours.gfn(), 0, 4, i);
@@ -174,7 +174,7 @@ TEST(copy_asks_again_for_a_page_that_is_out) {
     const Ours ours;
     Batch batch;
     void* theirs = nullptr;
-    const uint32_t ref = world.peers.share(peer, true, &theirs);
+    const GrantRef ref{world.peers.share(peer, true, &theirs)};
     __builtin_memset(theirs, 0x42, page_size);
     for (const uint32_t times : test::each(1u, 5u, 1000u)) {
         const uint32_t before = world.account.calls(Call::Copy);

@@ -65,8 +65,9 @@ public:
         uint32_t port = 0;
         XPV_TRY_SET(ref, store().require(XPV_XS_PEER, "ring-ref", 0, UINT32_MAX));
         XPV_TRY_SET(port, store().require(XPV_XS_PEER, "event-channel", 1, last_port));
-        XPV_TRY(ring_.map(bus(), Span<const uint32_t>{&ref, 1}));
-        return channel_.bind(bus(), port, "toy", on_event, this);
+        const GrantRef granted{ref};
+        XPV_TRY(ring_.map(bus(), Span<const GrantRef>{&granted, 1}));
+        return channel_.bind(bus(), Port{port}, "toy", on_event, this);
     }
     void disconnect() noexcept {
         channel_.unbind();
@@ -153,8 +154,8 @@ TEST(end_front_that_is_broken) {
     Bench<ToyFront> b;
     b.peer(XenbusStateInitWait);
     b.peer(XenbusStateConnected);
-    b.toy.faults().raise("responses beyond requests", 3, 77);
-    b.toy.faults().raise("and its echo", 0, 0);
+    b.toy.faults().raise("responses beyond requests", QueueIndex{3}, 77);
+    b.toy.faults().raise("and its echo", QueueIndex{0}, 0);
     CHECK(b.toy.broken());
     CHECK(b.toy.has_ring()); // whoever found it may be in an interrupt
     CHECK_EQ(b.world.ends.asked(XPV_BROKE), 1u);
@@ -196,7 +197,7 @@ TEST(end_front_comes_back_in_time) {
         }
         CHECK(b.toy.has_ring());
         b.peer(XenbusStateConnected);
-        b.toy.faults().raise("again", 0, i);
+        b.toy.faults().raise("again", QueueIndex{0}, i);
         b.later();
         CHECK(!b.toy.has_ring());
         b.peer(XenbusStateClosed);
@@ -247,6 +248,18 @@ TEST(end_front_leaves) {
     CHECK_EQ(b.world.bus.state(), uint32_t{XenbusStateClosed});
 }
 
+// Xenstore does not answer, so nobody knows what the other end does: nothing stays of ours.
+TEST(end_leaves_though_xenstore_is_silent) {
+    Bench<ToyFront> front;
+    front.peer(XenbusStateInitWait);
+    front.peer(XenbusStateConnected);
+    CHECK(front.toy.has_ring());
+    front.world.account.fail(Call::XsRead, 1, 1000);
+    front.toy.handle(XPV_REMOVE);
+    CHECK(!front.toy.has_ring());
+    front.world.account.fail_nothing();
+}
+
 // Another life: nothing is said to a backend that is another one, and no wait.
 TEST(end_front_is_resumed) {
     for (const bool broken : each(false, true)) {
@@ -254,7 +267,7 @@ TEST(end_front_is_resumed) {
         b.peer(XenbusStateInitWait);
         b.peer(XenbusStateConnected);
         if (broken)
-            b.toy.faults().raise("something", 0, 0);
+            b.toy.faults().raise("something", QueueIndex{0}, 0);
         const uint32_t said = b.world.bus.switched;
         b.toy.handle(XPV_SUSPEND);
         b.toy.handle(XPV_RESUMED);
@@ -329,7 +342,7 @@ TEST(end_back_that_is_broken) {
     b.peer(XenbusStateInitialising);
     b.offer();
     b.peer(XenbusStateConnected);
-    b.toy.faults().raise("an endless chain", 1, 65);
+    b.toy.faults().raise("an endless chain", QueueIndex{1}, 65);
     CHECK_EQ(b.toy.handle(XPV_CHANGED), 0); // whatever comes first
     b.later();
     CHECK(!b.toy.has_ring());
@@ -428,7 +441,7 @@ template <class Toy> static void any_story(uint32_t seed, uint32_t wanted) {
         b.world.bus.peer.set("state", below(9));
         b.offer();
         if (below(8) == 0)
-            b.toy.faults().raise("story", 0, i);
+            b.toy.faults().raise("story", QueueIndex{0}, i);
         constexpr xpv_event stories[] = {XPV_CHANGED, XPV_CHANGED, XPV_CHANGED,
                                          XPV_BROKE,   XPV_RENEW,   XPV_RESUMED};
         (void)b.toy.handle(stories[below(6)]);

@@ -28,7 +28,7 @@ TEST(evtchn_front_offers) {
     CHECK(!queue.channel);
     CHECK(queue.channel.offer(&world.bus, "xpv-q0-tx", Queue::handler, &queue).ok());
     CHECK(queue.channel ? true : false);
-    const xpv_evtchn* channel = world.events.at(queue.channel.port());
+    const xpv_evtchn* channel = world.events.at(queue.channel.port().number());
     CHECK(channel != nullptr);
     CHECK_STREQ(channel->name, "xpv-q0-tx");
     queue.channel.notify();
@@ -36,7 +36,7 @@ TEST(evtchn_front_offers) {
     CHECK_EQ(channel->notified, 2u);
     queue.channel.unbind();
     CHECK(!queue.channel);
-    CHECK_EQ(world.events.raise(queue.channel.port()), false);
+    CHECK_EQ(world.events.raise(queue.channel.port().number()), false);
     CHECK_EQ(queue.interrupts, 0u);
     queue.channel.unbind(); // nothing left to do
 }
@@ -46,17 +46,18 @@ TEST(evtchn_back_binds) {
     const uint32_t port = world.events.offer_by_peer();
     {
         Queue queue;
-        CHECK(queue.channel.bind(&world.bus, port, "xpv", Queue::handler, &queue).ok());
+        CHECK(queue.channel.bind(&world.bus, Port{port}, "xpv", Queue::handler, &queue).ok());
         CHECK_EQ(queue.channel.port(), port);
         CHECK(world.events.raise(port));
         CHECK_EQ(queue.interrupts, 1u);
         queue.channel.eoi(false);
         // A second bind of the same port is Xen's to refuse, and leaves no channel.
         Queue other;
-        CHECK(!other.channel.bind(&world.bus, port, "xpv", Queue::handler, &other).ok());
+        CHECK(!other.channel.bind(&world.bus, Port{port}, "xpv", Queue::handler, &other).ok());
         CHECK(!other.channel);
-        CHECK(!other.channel.bind(&world.bus, 0, "xpv", Queue::handler, &other).ok());
-        CHECK(!other.channel.bind(&world.bus, 0xffffffff, "xpv", Queue::handler, &other).ok());
+        CHECK(!other.channel.bind(&world.bus, Port{0}, "xpv", Queue::handler, &other).ok());
+        CHECK(
+            !other.channel.bind(&world.bus, Port{0xffffffff}, "xpv", Queue::handler, &other).ok());
     }
     CHECK(world.events.at(port) == nullptr); // the destructor unbinds
 }
@@ -70,9 +71,9 @@ TEST(evtchn_failures_leave_nothing) {
     CHECK(!queue.channel);
     const uint32_t port = world.events.offer_by_peer();
     world.account.fail(Call::Bind);
-    CHECK(!queue.channel.bind(&world.bus, port, "xpv", Queue::handler, &queue).ok());
+    CHECK(!queue.channel.bind(&world.bus, Port{port}, "xpv", Queue::handler, &queue).ok());
     CHECK(!queue.channel);
-    CHECK(queue.channel.bind(&world.bus, port, "xpv", Queue::handler, &queue).ok());
+    CHECK(queue.channel.bind(&world.bus, Port{port}, "xpv", Queue::handler, &queue).ok());
     // Failing to rebind gives up the old one.
     world.account.fail(Call::Offer);
     CHECK(!queue.channel.offer(&world.bus, "xpv", Queue::handler, &queue).ok());

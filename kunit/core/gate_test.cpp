@@ -39,7 +39,7 @@ TEST(gate_one_eoi_an_event) {
     World world;
     Queue queue;
     CHECK(queue.open(world));
-    const uint32_t port = queue.gate.port();
+    const uint32_t port = queue.gate.port().number();
     const xpv_evtchn* channel = world.events.at(port);
     queue.poll(true); // polled without an event: nothing owed
     CHECK_EQ(channel->eois, 0u);
@@ -71,13 +71,13 @@ TEST(gate_event_after_its_work) {
     World world;
     Queue queue;
     CHECK(queue.open(world));
-    const xpv_evtchn* channel = world.events.at(queue.gate.port());
+    const xpv_evtchn* channel = world.events.at(queue.gate.port().number());
     queue.poll(true);
     queue.poll(false); // a timer's
-    CHECK(world.events.raise(queue.gate.port()));
+    CHECK(world.events.raise(queue.gate.port().number()));
     queue.poll(false);
     CHECK_EQ(channel->spurious, 0u);
-    CHECK(world.events.raise(queue.gate.port()));
+    CHECK(world.events.raise(queue.gate.port().number()));
     queue.poll(false);
     CHECK_EQ(channel->spurious, 1u);
     CHECK_EQ(channel->eois, 2u);
@@ -88,8 +88,8 @@ TEST(gate_waits_for_all_its_pollers) {
         World world;
         Queue queue;
         CHECK(queue.open(world, one | other));
-        const xpv_evtchn* channel = world.events.at(queue.gate.port());
-        CHECK(world.events.raise(queue.gate.port()));
+        const xpv_evtchn* channel = world.events.at(queue.gate.port().number());
+        CHECK(world.events.raise(queue.gate.port().number()));
         CHECK_EQ(queue.scheduled, one | other);
         queue.poll(true, first);
         queue.poll(false, first);
@@ -106,7 +106,7 @@ TEST(gate_late_done_leaves_the_next_event_alone) {
     World world;
     Queue queue;
     CHECK(queue.open(world));
-    const uint32_t port = queue.gate.port();
+    const uint32_t port = queue.gate.port().number();
     const xpv_evtchn* channel = world.events.at(port);
     CHECK(world.events.raise(port));
     const uint32_t late = queue.gate.look();
@@ -130,7 +130,7 @@ TEST(gate_without_done_stays_silent) {
     World world;
     Queue queue;
     CHECK(queue.open(world));
-    const uint32_t port = queue.gate.port();
+    const uint32_t port = queue.gate.port().number();
     CHECK(world.events.raise(port));
     queue.gate.found();
     CHECK(!world.events.raise(port));
@@ -146,7 +146,7 @@ TEST(gate_debt_dies_with_the_channel) {
     World world;
     Queue queue;
     CHECK(queue.open(world, one | other));
-    CHECK(world.events.raise(queue.gate.port()));
+    CHECK(world.events.raise(queue.gate.port().number()));
     const uint32_t late = queue.gate.look();
     queue.gate.found();
     queue.gate.close();
@@ -156,8 +156,9 @@ TEST(gate_debt_dies_with_the_channel) {
     queue.poll(true); // the fake fails the test on an EOI that nobody owes
 
     const uint32_t port = world.events.offer_by_peer();
-    CHECK(world.events.raise(queue.gate.port()));
-    CHECK(queue.gate.bind(&world.bus, port, "xpv", &queue, one, queue.events, queue.spurious).ok());
+    CHECK(world.events.raise(queue.gate.port().number()));
+    CHECK(queue.gate.bind(&world.bus, Port{port}, "xpv", &queue, one, queue.events, queue.spurious)
+              .ok());
     queue.poll(true);
     CHECK(world.events.raise(port));
     queue.poll(true);

@@ -28,6 +28,14 @@ Grant shared(Access access = Access::ReadWrite) noexcept {
     return result.take();
 }
 
+Result<void> map(MappedRing& ring, World& world, const uint32_t* refs,
+                 uint32_t count = 1) noexcept {
+    GrantRef typed[MappedRing::most];
+    for (uint32_t i = 0; i < count; ++i)
+        typed[i] = GrantRef{refs[i]};
+    return ring.map(&world.bus, {typed, count});
+}
+
 } // namespace
 
 TEST(grant_page_has_one_owner) {
@@ -70,7 +78,7 @@ TEST(grant_shows_a_zeroed_page) {
     const Grant grant = shared();
     uint8_t byte = 1;
     for (uint32_t i = 0; i < page_size; ++i) {
-        CHECK_EQ(world.grants.read(peer, grant.ref(), i, &byte, 1), GNTST_okay);
+        CHECK_EQ(world.grants.read(peer, grant.ref().number(), i, &byte, 1), GNTST_okay);
         CHECK_EQ(byte, 0);
     }
 }
@@ -78,28 +86,28 @@ TEST(grant_shows_a_zeroed_page) {
 TEST(grant_is_for_one_domain) {
     World world;
     const Grant grant = shared();
-    CHECK_EQ(world.grants.state(grant.ref()), State::Granted);
-    CHECK_EQ(world.grants.domid(grant.ref()), peer);
-    CHECK(!world.grants.readonly(grant.ref()));
+    CHECK_EQ(world.grants.state(grant.ref().number()), State::Granted);
+    CHECK_EQ(world.grants.domid(grant.ref().number()), peer);
+    CHECK(!world.grants.readonly(grant.ref().number()));
     uint32_t word = 0xfeedbeef;
-    CHECK_EQ(world.grants.write(peer, grant.ref(), 4092, &word, 4), GNTST_okay);
+    CHECK_EQ(world.grants.write(peer, grant.ref().number(), 4092, &word, 4), GNTST_okay);
     CHECK_EQ(static_cast<const uint32_t*>(grant.address())[1023], 0xfeedbeefu);
-    CHECK(world.grants.write(peer + 1, grant.ref(), 0, &word, 4) != GNTST_okay);
-    CHECK(world.grants.read(peer + 1, grant.ref(), 0, &word, 4) != GNTST_okay);
+    CHECK(world.grants.write(peer + 1, grant.ref().number(), 0, &word, 4) != GNTST_okay);
+    CHECK(world.grants.read(peer + 1, grant.ref().number(), 0, &word, 4) != GNTST_okay);
 }
 
 TEST(grant_readonly) {
     World world;
     const Grant grant = shared(Access::ReadOnly);
     uint32_t word = 1;
-    CHECK_EQ(world.grants.read(peer, grant.ref(), 0, &word, 4), GNTST_okay);
-    CHECK(world.grants.write(peer, grant.ref(), 0, &word, 4) != GNTST_okay);
+    CHECK_EQ(world.grants.read(peer, grant.ref().number(), 0, &word, 4), GNTST_okay);
+    CHECK(world.grants.write(peer, grant.ref().number(), 0, &word, 4) != GNTST_okay);
 }
 
 TEST(grant_revoke_gives_the_page_back) {
     World world;
     Grant grant = shared();
-    const uint32_t ref = grant.ref();
+    const uint32_t ref = grant.ref().number();
     void* const address = grant.address();
     Result<OwnedPage> back = grant.revoke();
     CHECK(back.ok());
@@ -115,7 +123,7 @@ TEST(grant_revoke_gives_the_page_back) {
 TEST(grant_revoke_is_deferred) {
     World world;
     Grant grant = shared();
-    const uint32_t ref = grant.ref();
+    const uint32_t ref = grant.ref().number();
     world.grants.hold(ref);
     const Result<OwnedPage> back = grant.revoke();
     CHECK(!back.ok());
@@ -127,7 +135,7 @@ TEST(grant_revoke_is_deferred) {
     world.grants.poll_deferred();
     CHECK_EQ(world.account.pages.outstanding(), 1u);
     for (int i = 0; i < 50; ++i)
-        CHECK(shared().ref() != ref); // never reused meanwhile
+        CHECK(shared().ref().number() != ref); // never reused meanwhile
     world.grants.let_go(ref);
     world.grants.poll_deferred();
     CHECK_EQ(world.account.pages.outstanding(), 0u);
@@ -141,7 +149,7 @@ TEST(grant_revoke_of_nothing) {
     CHECK(grant.revoke().ok());
     const Grant other = shared(); // likely the same reference again
     CHECK(!grant.revoke().take());
-    CHECK_EQ(world.grants.state(other.ref()), State::Granted);
+    CHECK_EQ(world.grants.state(other.ref().number()), State::Granted);
     Grant never;
     CHECK(!never.revoke().take());
 }
@@ -152,7 +160,7 @@ TEST(grant_destructor_revokes_or_defers) {
     {
         const Grant free = shared();
         const Grant busy = shared();
-        held = busy.ref();
+        held = busy.ref().number();
         world.grants.hold(held);
     }
     CHECK_EQ(world.account.pages.outstanding(), 1u);
@@ -163,25 +171,25 @@ TEST(grant_destructor_revokes_or_defers) {
 TEST(grant_moves) {
     World world;
     Grant a = shared();
-    const uint32_t ref = a.ref();
+    const uint32_t ref = a.ref().number();
     Grant b{move(a)};
     CHECK(!a);
-    CHECK_EQ(b.ref(), ref);
+    CHECK_EQ(b.ref().number(), ref);
     Grant& same = b;
     b = move(same);
     CHECK(b ? true : false);
     CHECK_EQ(world.grants.state(ref), State::Granted);
     Grant c = shared();
-    const uint32_t other = c.ref();
+    const uint32_t other = c.ref().number();
     c = move(b); // gives up what it had
     CHECK_EQ(world.grants.state(other), State::Free);
-    CHECK_EQ(c.ref(), ref);
+    CHECK_EQ(c.ref().number(), ref);
     Grant d = shared();
-    const uint32_t held = d.ref();
+    const uint32_t held = d.ref().number();
     world.grants.hold(held);
     d = move(c);
     CHECK_EQ(world.grants.state(held), State::Deferred);
-    CHECK_EQ(d.ref(), ref);
+    CHECK_EQ(d.ref().number(), ref);
 }
 
 TEST(grant_share_fails) {
@@ -203,7 +211,7 @@ TEST(grant_refs_come_and_go) {
     CHECK_EQ(world.account.refs.outstanding(), 256u);
     for (uint32_t i = 0; i < 256; ++i) {
         CHECK(!refs.lost(i));
-        CHECK_EQ(world.grants.state(refs[i]), State::Reserved);
+        CHECK_EQ(world.grants.state(refs.raw(i)), State::Reserved);
         for (uint32_t j = 0; j < i; ++j)
             CHECK(refs[i] != refs[j]);
     }
@@ -243,7 +251,7 @@ TEST(grant_refs_end_for_good) {
     for (uint32_t i = 0; i < 3; ++i) {
         pages[i] = page();
         xpv_page* const raw = pages[i].get();
-        ref[i] = refs[i];
+        ref[i] = refs.raw(i);
         xpv_gnttab_grant(peer, 1, &ref[i], &raw, false);
     }
     world.grants.hold(ref[1]);
@@ -270,15 +278,15 @@ TEST(grant_refs_lost_to_the_peer) {
     for (uint32_t i = 0; i < 4; ++i) {
         pages[i] = page();
         xpv_page* const raw = pages[i].get();
-        const uint32_t ref = refs[i];
+        const uint32_t ref = refs.raw(i);
         xpv_gnttab_grant(peer, 1, &ref, &raw, false);
     }
-    const uint32_t held = refs[2];
+    const uint32_t held = refs.raw(2);
     world.grants.hold(held);
     uint32_t all[4];
     bool ended[4];
     for (uint32_t i = 0; i < 4; ++i)
-        all[i] = refs[i];
+        all[i] = refs.raw(i);
     CHECK_EQ(xpv_gnttab_end(4, all, ended), 3u);
     for (uint32_t i = 0; i < 4; ++i) {
         CHECK_EQ(ended[i], i != 2);
@@ -292,7 +300,7 @@ TEST(grant_refs_lost_to_the_peer) {
     CHECK_EQ(world.account.refs.outstanding(), 1u);
     CHECK(refs.reserve(4).ok());
     for (uint32_t i = 0; i < 4; ++i)
-        CHECK(!refs.lost(i) && refs[i] != held);
+        CHECK(!refs.lost(i) && refs.raw(i) != held);
 }
 
 TEST(grant_ring_of_the_peer) {
@@ -302,14 +310,14 @@ TEST(grant_ring_of_the_peer) {
         void* const theirs = world.peers.share_ring(peer, count, refs);
         MappedRing ring;
         CHECK(!ring);
-        CHECK(ring.map(&world.bus, {refs, count}).ok());
+        CHECK(map(ring, world, refs, count).ok());
         CHECK(ring.address() == theirs);
         CHECK(!world.peers.revoke(refs[count - 1]));
         ring.unmap();
         CHECK(!ring);
         ring.unmap();
         CHECK(world.peers.revoke(refs[0]));
-        CHECK(!ring.map(&world.bus, {refs, count}).ok()); // not granted any more
+        CHECK(!map(ring, world, refs, count).ok()); // not granted any more
         CHECK(!ring);
     }
 }
@@ -320,16 +328,16 @@ TEST(grant_ring_references_are_the_peers_to_lie_about) {
     const uint32_t foreign = world.peers.share(peer + 1);
     const uint32_t readonly = world.peers.share(peer, true);
     for (uint32_t ref : each(0u, 7u, foreign, readonly, 100000u, 0xffffffffu)) {
-        CHECK(!ring.map(&world.bus, {&ref, 1}).ok());
+        CHECK(!map(ring, world, &ref).ok());
         CHECK(!ring);
     }
     const uint32_t good = world.peers.share(peer);
     world.account.fail(Call::RingMap);
-    CHECK_EQ(ring.map(&world.bus, {&good, 1}).error(), Error::NoMemory);
-    CHECK(ring.map(&world.bus, {&good, 1}).ok());
+    CHECK_EQ(map(ring, world, &good).error(), Error::NoMemory);
+    CHECK(map(ring, world, &good).ok());
     // A map that fails gives up the former one.
     world.account.fail(Call::RingMap);
-    CHECK(!ring.map(&world.bus, {&good, 1}).ok());
+    CHECK(!map(ring, world, &good).ok());
     CHECK(!ring);
     CHECK_EQ(world.peers.mapped(good), 0u);
 }
@@ -352,10 +360,10 @@ TEST(grant_nothing_leaks_wherever_it_fails) {
                     XPV_TRY_SET(fresh, OwnedPage::allocate(XPV_ALLOC_SLEEP));
                     XPV_TRY_SET(*grant, Grant::share(peer, move(fresh), Access::ReadWrite));
                     if (hold)
-                        world.grants.hold(grant->ref());
+                        world.grants.hold(grant->ref().number());
                 }
                 XPV_TRY(refs.reserve(32));
-                return ring.map(&world.bus, {&theirs, 1});
+                return map(ring, world, &theirs);
             };
             const bool ok = all().ok();
             CHECK_EQ(ok, world.account.injected() == 0);

@@ -55,15 +55,15 @@ TEST(granted_pages_are_shared_by_index) {
         pages.grant(11, page());
         for (uint32_t k = 0; k < 3; ++k) {
             CHECK(pages.page(at[k]) == fresh[k]);
-            CHECK(world.grants.page(pages.ref(at[k])) == fresh[k]);
+            CHECK(world.grants.page(pages.ref(at[k]).number()) == fresh[k]);
         }
         for (uint32_t i : each(7u, 0u, 4u, 11u)) {
-            CHECK_EQ(world.grants.domid(pages.ref(i)), peer);
-            CHECK_EQ(world.grants.readonly(pages.ref(i)), access == Access::ReadOnly);
-            CHECK(world.grants.page(pages.ref(i)) == pages.page(i));
+            CHECK_EQ(world.grants.domid(pages.ref(i).number()), peer);
+            CHECK_EQ(world.grants.readonly(pages.ref(i).number()), access == Access::ReadOnly);
+            CHECK(world.grants.page(pages.ref(i).number()) == pages.page(i));
         }
         CHECK(pages.page(1) == nullptr);
-        CHECK_EQ(world.grants.state(pages.ref(1)), State::Reserved);
+        CHECK_EQ(world.grants.state(pages.ref(1).number()), State::Reserved);
         Sink sink;
         const Pages::Closed closed = sink.close(pages);
         CHECK_EQ(closed.ended, 4u);
@@ -89,7 +89,7 @@ TEST(granted_pages_end_in_one_call) {
         CHECK_EQ(world.account.calls(Call::End), calls + 1);
         for (uint32_t k = 0; k < 3; ++k) {
             CHECK(pages.page(at[k]) == nullptr);
-            CHECK_EQ(world.grants.state(pages.ref(at[k])), State::Reserved);
+            CHECK_EQ(world.grants.state(pages.ref(at[k]).number()), State::Reserved);
             xpv_page_free(fresh[k]);
         }
     }
@@ -109,7 +109,7 @@ TEST(granted_pages_held_in_a_batch) {
     xpv_page* fresh[4];
     fill(pages, at, fresh);
     pages.grant(0, page());
-    const uint32_t held[] = {pages.ref(6), pages.ref(8)};
+    const uint32_t held[] = {pages.ref(6).number(), pages.ref(8).number()};
     for (const uint32_t ref : held)
         world.grants.hold(ref);
     CHECK_EQ(pages.end(at), 2u);
@@ -139,7 +139,7 @@ TEST(granted_pages_are_deferred) {
             world.grants.hold_all = true;
             pages.grant(2, page());
             pages.grant(3, page());
-            world.grants.let_go(pages.ref(3));
+            world.grants.let_go(pages.ref(3).number());
             if (close) {
                 Sink sink;
                 const Pages::Closed closed = sink.close(pages);
@@ -188,10 +188,10 @@ TEST(granted_pages_slot_lives) {
     CHECK(!slot.refer());
     CHECK(!slot.refers());
     CHECK(slot.refer());
-    const uint32_t ref = slot.ref();
+    const uint32_t ref = slot.ref().number();
     CHECK(slot.refer());
-    CHECK_EQ(slot.ref(), ref); // the same
-    CHECK(slot.end());         // it grants nothing
+    CHECK_EQ(slot.ref().number(), ref); // the same
+    CHECK(slot.end());                  // it grants nothing
     CHECK(slot.refers());
     xpv_page* const own = page();
     slot.grant(peer, own, Access::ReadOnly);
@@ -209,7 +209,7 @@ TEST(granted_pages_slot_lives) {
     CHECK_EQ(world.grants.state(ref), State::Free);
     CHECK(slot.refer()); // once more, the same page
     slot.grant(peer, slot.page(), Access::ReadWrite);
-    CHECK(!world.grants.readonly(slot.ref()));
+    CHECK(!world.grants.readonly(slot.ref().number()));
     slot.close();
     CHECK(!slot.refers() && slot.page() == nullptr);
     CHECK_EQ(world.account.outstanding(), 0u);
@@ -227,7 +227,7 @@ TEST(granted_pages_slot_is_deferred) {
     GrantSlot slot;
     CHECK(slot.refer());
     slot.grant(peer, page(), Access::ReadWrite);
-    const uint32_t ref = slot.ref();
+    const uint32_t ref = slot.ref().number();
     world.grants.hold(ref);
     slot.close();
     CHECK(!slot.refers() && slot.page() == nullptr);
@@ -251,9 +251,9 @@ TEST(granted_pages_slots_end_together) {
                 slots[i].grant(peer, fresh[i], Access::ReadWrite);
             }
             if ((held & 1) != 0)
-                world.grants.hold(slots[n - 1].ref());
+                world.grants.hold(slots[n - 1].ref().number());
             if ((held & 2) != 0)
-                world.grants.hold(slots[0].ref());
+                world.grants.hold(slots[0].ref().number());
             const bool all =
                 GrantSlot::end_all(n == 0 ? nullptr : slots, [&](const GrantSlot& slot) noexcept {
                     const uint32_t after = static_cast<uint32_t>(&slot - slots) + 1;

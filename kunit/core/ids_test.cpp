@@ -10,7 +10,8 @@ using xpv::test::each;
 namespace {
 
 constexpr uint32_t size = 256;
-using Pool = IdPool<size>;
+using Pool = IdPool<RequestId, size>;
+constexpr uint32_t none = RequestId::none().number();
 
 // Small, and reproducible.
 struct Dice {
@@ -28,40 +29,45 @@ TEST(ids_each_is_handed_out_once) {
     bool out[size] = {};
     CHECK_EQ(pool.available(), size);
     for (uint32_t i = 0; i < size; ++i) {
-        const uint32_t id = pool.take();
+        const uint32_t id = pool.take().number();
         CHECK(id < size);
         CHECK(!out[id]);
         out[id] = true;
         CHECK(pool.is_taken(id));
         CHECK_EQ(pool.in_use(), i + 1);
     }
-    CHECK_EQ(pool.take(), Pool::none);
+    CHECK_EQ(pool.take(), none);
     CHECK_EQ(pool.available(), 0u);
     for (uint32_t id = 0; id < size; ++id)
-        CHECK(pool.give(id).ok());
+        CHECK(pool.give(RequestId{id}).ok());
     CHECK_EQ(pool.available(), size);
 }
 
 TEST(ids_of_a_liar_are_refused) {
     Pool pool;
-    const uint32_t id = pool.take();
-    for (uint32_t wrong : each(size, size + 1, 0x10000u + id, 0x80000000u, Pool::none)) {
+    const RequestId id = pool.take();
+    for (uint32_t wrong : each(size, size + 1, 0x10000u + id.number(), 0x80000000u, none)) {
         CHECK(!pool.is_taken(wrong));
-        CHECK_EQ(pool.give(wrong).error(), Error::Protocol);
+        CHECK_EQ(pool.find(wrong).error(), Error::Protocol);
+        CHECK_EQ(pool.give(RequestId{wrong}).error(), Error::Protocol);
     }
     for (uint32_t other = 0; other < size; ++other)
-        if (other != id)
-            CHECK_EQ(pool.give(other).error(), Error::Protocol);
+        if (other != id.number()) {
+            CHECK_EQ(pool.find(other).error(), Error::Protocol);
+            CHECK_EQ(pool.give(RequestId{other}).error(), Error::Protocol);
+        }
     CHECK_EQ(pool.in_use(), 1u);
+    CHECK_EQ(pool.find(id.number()).value(), id);
     CHECK(pool.give(id).ok());
-    CHECK_EQ(pool.give(id).error(), Error::Protocol); // twice
+    CHECK_EQ(pool.find(id.number()).error(), Error::Protocol); // twice
+    CHECK_EQ(pool.give(id).error(), Error::Protocol);
     CHECK_EQ(pool.available(), size);
 }
 
 TEST(ids_used_last_come_first) {
     Pool pool;
-    const uint32_t a = pool.take();
-    const uint32_t b = pool.take();
+    const RequestId a = pool.take();
+    const RequestId b = pool.take();
     CHECK(pool.give(a).ok());
     CHECK(pool.give(b).ok());
     CHECK_EQ(pool.take(), b);
@@ -70,7 +76,7 @@ TEST(ids_used_last_come_first) {
 
 TEST(ids_generation_tells_lives_apart) {
     Pool pool;
-    const uint32_t id = pool.take();
+    const RequestId id = pool.take();
     const uint32_t first = pool.generation(id);
     CHECK(pool.give(id).ok());
     CHECK(pool.generation(id) != first);
@@ -80,10 +86,10 @@ TEST(ids_generation_tells_lives_apart) {
     const uint32_t second = pool.generation(id);
     pool.reset();
     CHECK(pool.generation(id) != second);
-    CHECK(!pool.is_taken(id));
+    CHECK(!pool.is_taken(id.number()));
     CHECK_EQ(pool.available(), size);
     for (uint32_t i = 0; i < size; ++i)
-        if (const uint32_t again = pool.take(); again == id)
+        if (const RequestId again = pool.take(); again == id)
             CHECK(pool.generation(id) != first && pool.generation(id) != second);
     CHECK_EQ(pool.in_use(), size);
 }
@@ -91,21 +97,21 @@ TEST(ids_generation_tells_lives_apart) {
 // Found while it is out, in that life, and given back by what was found.
 TEST(ids_a_peer_sends_back) {
     Pool pool;
-    const uint32_t id = pool.take();
+    const RequestId id = pool.take();
     const uint32_t life = pool.generation(id);
-    CHECK_EQ(pool.find(id, life + 1).error(), Error::Protocol);
-    CHECK_EQ(pool.find(id, life - 1).error(), Error::Protocol);
+    CHECK_EQ(pool.find(id.number(), life + 1).error(), Error::Protocol);
+    CHECK_EQ(pool.find(id.number(), life - 1).error(), Error::Protocol);
     CHECK(!pool.find(size, life).ok());
-    CHECK(!pool.find(Pool::none, life).ok());
-    const Result<Pool::Taken> found = pool.find(id, life);
+    CHECK(!pool.find(none, life).ok());
+    const Result<RequestId> found = pool.find(id.number(), life);
     CHECK(found.ok());
-    CHECK_EQ(found.value().number(), id);
-    pool.give(found.value());
+    CHECK_EQ(found.value(), id);
+    CHECK(pool.give(found.value()).ok());
     CHECK_EQ(pool.available(), size);
-    CHECK(!pool.find(id, life).ok());
-    CHECK(!pool.find(id, pool.generation(id)).ok()); // nobody has it
+    CHECK(!pool.find(id.number(), life).ok());
+    CHECK(!pool.find(id.number(), pool.generation(id)).ok()); // nobody has it
     CHECK_EQ(pool.take(), id);
-    CHECK(!pool.find(id, life).ok()); // the former life's
+    CHECK(!pool.find(id.number(), life).ok()); // the former life's
 }
 
 TEST(ids_untrusted_until_checked) {
@@ -131,9 +137,9 @@ TEST(ids_survive_any_order) {
     Dice dice;
     for (uint32_t step = 0; step < 20000; ++step) {
         if (dice.roll(2) == 0) {
-            const uint32_t id = pool.take();
-            CHECK_EQ(id == Pool::none, count == size);
-            if (id == Pool::none)
+            const uint32_t id = pool.take().number();
+            CHECK_EQ(id == none, count == size);
+            if (id == none)
                 continue;
             CHECK(!out[id]);
             out[id] = true;
@@ -141,7 +147,7 @@ TEST(ids_survive_any_order) {
         } else {
             const uint32_t id = dice.roll(size + 3);
             const bool expected = id < size && out[id];
-            CHECK_EQ(pool.give(id).ok(), expected);
+            CHECK_EQ(pool.give(RequestId{id}).ok(), expected);
             if (expected) {
                 out[id] = false;
                 --count;
@@ -152,10 +158,10 @@ TEST(ids_survive_any_order) {
 }
 
 TEST(ids_pool_of_one) {
-    IdPool<1> pool;
+    IdPool<RequestId, 1> pool;
     CHECK_EQ(pool.take(), 0u);
-    CHECK_EQ(pool.take(), IdPool<1>::none);
-    CHECK_EQ(pool.give(1).error(), Error::Protocol);
-    CHECK(pool.give(0).ok());
+    CHECK_EQ(pool.take(), none);
+    CHECK_EQ(pool.give(RequestId{1}).error(), Error::Protocol);
+    CHECK(pool.give(RequestId{0}).ok());
     CHECK_EQ(pool.take(), 0u);
 }

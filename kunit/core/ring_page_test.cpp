@@ -28,9 +28,9 @@ TEST(ring_page_is_shared_in_order) {
         CHECK(ring.open(peer, order).ok());
         CHECK_EQ(ring.pages(), 1u << order);
         CHECK_EQ(ring->size(), RingTypes<netif_tx_sring>::slots(page_size << order));
-        const uint8_t* const first = world.grants.page(ring.refs()[0])->bytes;
+        const uint8_t* const first = world.grants.page(ring.refs()[0].number())->bytes;
         for (uint32_t i = 0; i < ring.pages(); ++i) {
-            const uint32_t ref = ring.refs()[i];
+            const uint32_t ref = ring.refs()[i].number();
             CHECK(world.grants.page(ref)->bytes == first + i * page_size);
             CHECK_EQ(world.grants.domid(ref), peer);
             CHECK(!world.grants.readonly(ref));
@@ -48,7 +48,8 @@ TEST(ring_page_shows_both_ends) {
     World world;
     TxRing ring;
     CHECK(ring.open(peer).ok());
-    fake::PeerBack back{world.grants.page(ring.refs()[0])->bytes, test::tx_slot, test::slots};
+    fake::PeerBack back{world.grants.page(ring.refs()[0].number())->bytes, test::tx_slot,
+                        test::slots};
     for (uint32_t i = 0; i < 3; ++i)
         ring->put(test::request(i));
     (void)ring->publish();
@@ -60,13 +61,14 @@ TEST(ring_page_shows_both_ends) {
     (void)ring->take();
     ring->put(test::request(3));
     (void)ring->arm(7);
-    uint32_t* const words = reinterpret_cast<uint32_t*>(world.grants.page(ring.refs()[0])->bytes);
+    uint32_t* const words =
+        reinterpret_cast<uint32_t*>(world.grants.page(ring.refs()[0].number())->bytes);
     words[1] = 77;
     xpv_ring_view view{};
     ring.view(view);
     CHECK_EQ(view.size, test::slots);
     CHECK_EQ(view.pages, 1u);
-    CHECK_EQ(view.ref, ring.refs()[0]);
+    CHECK_EQ(view.ref, ring.refs()[0].number());
     CHECK_EQ(view.req, 4u);
     CHECK_EQ(view.rsp, 1u);
     CHECK_EQ(view.shared_req_prod, 3u);
@@ -109,7 +111,7 @@ TEST(ring_page_waits_for_a_backend) {
     World world;
     TxRing ring;
     CHECK(ring.open(peer, 2).ok());
-    const uint32_t held[] = {ring.refs()[1], ring.refs()[3]};
+    const uint32_t held[] = {ring.refs()[1].number(), ring.refs()[3].number()};
     for (const uint32_t ref : held)
         world.grants.hold(ref);
     ring.detach();
@@ -135,7 +137,7 @@ TEST(ring_page_is_deferred) {
         {
             TxRing ring;
             CHECK(ring.open(peer, 1).ok());
-            const uint32_t held = ring.refs()[1];
+            const uint32_t held = ring.refs()[1].number();
             world.grants.hold(held);
             if (way == 1)
                 CHECK(!ring.ended());
@@ -143,7 +145,7 @@ TEST(ring_page_is_deferred) {
                 ring.close();
             if (way == 2) {
                 CHECK(ring.open(peer).ok());
-                CHECK(ring.refs()[0] != held);
+                CHECK(ring.refs()[0].number() != held);
                 ring.close();
             }
             if (way <= 2)

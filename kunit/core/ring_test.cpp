@@ -47,7 +47,7 @@ void front_carries(RingIndex start) {
         (void)back.publish();
         CHECK_EQ(front.pending().value_or(99999), n);
         for (uint32_t i = 0; i < n; ++i) {
-            const TxResponse r = front.take();
+            const TxResponse r = front.take().raw();
             CHECK_EQ(r.id, response(received - n + i).id);
             CHECK_EQ(r.status, response(received - n + i).status);
         }
@@ -73,7 +73,7 @@ void back_serves(RingIndex start) {
         (void)front.publish();
         CHECK_EQ(back.pending().value_or(99999), n);
         for (uint32_t i = 0; i < n; ++i)
-            CHECK(same(back.take(), request(served + i)));
+            CHECK(same(back.take().raw(), request(served + i)));
         CHECK_EQ(back.in_service(), n);
         CHECK_EQ(back.pending().value_or(99999), 0u);
         for (uint32_t i = 0; i < n; ++i)
@@ -158,7 +158,7 @@ TEST(ring_back_attaches_in_the_middle) {
             CHECK(back.attach(page.get(), page_size).ok());
             CHECK_EQ(back.pending().value_or(99999), waiting);
             for (uint32_t i = 0; i < waiting; ++i)
-                CHECK(same(back.take(), request(i)));
+                CHECK(same(back.take().raw(), request(i)));
         }
 }
 
@@ -183,8 +183,8 @@ TEST(ring_extra_over_a_slot) {
     TxBack back;
     CHECK(back.attach(page.get(), page_size).ok());
     CHECK_EQ(back.pending().value_or(99999), 2u);
-    CHECK(same(back.take(), request(1)));
-    const auto extra = back.take<ExtraInfo>();
+    CHECK(same(back.take().raw(), request(1)));
+    const auto extra = back.take<ExtraInfo>().raw();
     CHECK_EQ(extra.u.gso.size, 1448);
     CHECK_EQ(back.in_service(), 2u);
 }
@@ -202,7 +202,7 @@ TEST(ring_rx_response_in_its_requests_slot) {
     for (uint16_t i = 0; i < 4; ++i) {
         const uint32_t slot = back.slot_of(back.request_index());
         CHECK_EQ(slot, (0xfffffffeu + i) % slots);
-        CHECK_EQ(back.take().gref, 40u + i);
+        CHECK_EQ(back.take().raw().gref, 40u + i);
         RxResponse r{};
         r.id = i;
         r.status = 60;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// core/token_bucket.hpp: a burst, then a rate; who waits as long as he is told is served.
+// core/token_bucket.hpp: a burst, then a rate; who waits as long as told is served.
 #include "core/token_bucket.hpp"
 #include "kunit/check.hpp"
 

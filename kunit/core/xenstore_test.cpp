@@ -198,12 +198,12 @@ TEST(xenstore_read_errors) {
 }
 
 TEST(xenstore_keys) {
-    CHECK_STREQ(Key{"state"}.text(), "state");
-    const Key ring{"queue-", 63, "/tx-ring-ref"};
+    CHECK_STREQ(NodeName{"state"}.text(), "state");
+    const NodeName ring{"queue-", 63, "/tx-ring-ref"};
     CHECK_STREQ(ring.text(), "queue-63/tx-ring-ref");
-    CHECK_STREQ(Key("ring-ref", 0).text(), "ring-ref0");
-    CHECK_STREQ(Key("x", 0xffffffff, "y").text(), "x4294967295y");
-    const Key cut{"0123456789012345678901234567890123456789", 4294967295, "/and-more"};
+    CHECK_STREQ(NodeName("ring-ref", 0).text(), "ring-ref0");
+    CHECK_STREQ(NodeName("x", 0xffffffff, "y").text(), "x4294967295y");
+    const NodeName cut{"0123456789012345678901234567890123456789", 4294967295, "/and-more"};
     CHECK_STREQ(cut.text(), "01234567890123456789012345678901234567894294967");
 }
 

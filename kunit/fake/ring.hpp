@@ -10,7 +10,7 @@ namespace xpv::fake {
 // The shared page as it is. Everything a hostile peer can write, it writes here.
 class RawRing {
 public:
-    // slot_bytes and slots are the protocol's: 12 (tx, 256 a page), 8 (rx, 256), ...
+    // slot_bytes and slots are the protocol's: 12 (tx, 256 per page), 8 (rx, 256), ...
     RawRing(void* shared, uint32_t slot_bytes, uint32_t slots) noexcept
         : words_{static_cast<volatile uint32_t*>(shared)}, slot_bytes_{slot_bytes}, slots_{slots} {}
 

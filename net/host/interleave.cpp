@@ -74,7 +74,7 @@ const Mistake mistakes[] = {
     {"caught-netpoll-locks", Fault::NetpollLocks, "transmit-netpoll", "waits for a lock"},
     {"caught-stopped-after-arm", Fault::StoppedAfterArm, "transmit",
      "the queue is stopped for ever"},
-    {"caught-event-moved", Fault::EventMoved, "transmit", "a sender at his limit"},
+    {"caught-event-moved", Fault::EventMoved, "transmit", "a sender at its limit"},
     {"caught-count-ignored", Fault::CountIgnored, "teardown", ""},
     {"caught-no-first-wait", Fault::NoFirstWait, "teardown", ""},
     {"caught-no-second-wait", Fault::NoSecondWait, "teardown", ""},

@@ -126,7 +126,7 @@ struct Transmit {
         if (txq.is_stopped())
             world().fail("the queue is stopped for ever, with free slots");
         else if (finished != shape.senders)
-            world().fail("a sender at his limit is never told");
+            world().fail("a sender at its limit is never told");
         else if (channel().masked)
             world().fail("an EOI was never paid");
         else if (!napi.idle())

@@ -22,7 +22,7 @@ public:
         (void)ring_.publish();
     }
 
-    // One packet of one slot, which its owner counts until it is answered; at_limit: he may
+    // One packet of one slot, which its owner counts until it is answered; at_limit: it may
     // send no more until then. True: stop the queue.
     bool send(xpv_evtchn& channel, bool owned, bool at_limit) {
         if (ring_.free() == 0)

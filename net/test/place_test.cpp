@@ -19,10 +19,10 @@ constexpr auto counts = each(1u, 2u, 3u, uint32_t{XPV_NET_MAX_QUEUES});
 
 QueuePlace place_of(uint32_t index, bool split) noexcept {
     const uint32_t port = 1 + 2 * index;
-    return {.tx_ref = 0xfffffff0 - index,
-            .rx_ref = index,
-            .tx_port = split ? port + 1 : port,
-            .rx_port = port};
+    return {.tx_ref = GrantRef{0xfffffff0 - index},
+            .rx_ref = GrantRef{index},
+            .tx_port = Port{split ? port + 1 : port},
+            .rx_port = Port{port}};
 }
 
 Result<void> write_all(const Xenstore& store, uint32_t count, bool split) noexcept {
@@ -31,7 +31,7 @@ Result<void> write_all(const Xenstore& store, uint32_t count, bool split) noexce
         if (count > 1)
             XPV_TRY(store.write("multi-queue-num-queues", count));
         for (uint32_t i = 0; i < count; ++i)
-            XPV_TRY(place_of(i, split).write(store, i, count));
+            XPV_TRY(place_of(i, split).write(store, QueueIndex{i}, count));
         return {};
     });
 }
@@ -50,7 +50,7 @@ TEST(net_place_is_read_as_written) {
                 CHECK(write_all(store, count, split).ok());
                 world.bus.peer.copy_from(world.bus.own);
                 for (uint32_t i = 0; i < count; ++i) {
-                    const Result<QueuePlace> read = QueuePlace::read(store, i, count);
+                    const Result<QueuePlace> read = QueuePlace::read(store, QueueIndex{i}, count);
                     CHECK(read.ok());
                     const QueuePlace& is = read.value();
                     const QueuePlace want = place_of(i, split);
@@ -70,18 +70,20 @@ TEST(net_place_keys) {
     World world;
     const Xenstore store{&world.bus};
     const Folder& own = world.bus.own;
-    const QueuePlace one{.tx_ref = 8, .rx_ref = 9, .tx_port = 5, .rx_port = 5};
-    const QueuePlace two{.tx_ref = 18, .rx_ref = 19, .tx_port = 15, .rx_port = 16};
-    CHECK(one.write(store, 0, 1).ok());
-    CHECK(two.write(store, 0, 1).ok());
+    const QueuePlace one{
+        .tx_ref = GrantRef{8}, .rx_ref = GrantRef{9}, .tx_port = Port{5}, .rx_port = Port{5}};
+    const QueuePlace two{
+        .tx_ref = GrantRef{18}, .rx_ref = GrantRef{19}, .tx_port = Port{15}, .rx_port = Port{16}};
+    CHECK(one.write(store, QueueIndex{0}, 1).ok());
+    CHECK(two.write(store, QueueIndex{0}, 1).ok());
     CHECK_EQ(own.number("event-channel"), 5u);
     CHECK_EQ(own.number("tx-ring-ref"), 18u);
     CHECK_EQ(own.number("rx-ring-ref"), 19u);
     CHECK_EQ(own.number("event-channel-tx"), 15u);
     CHECK_EQ(own.number("event-channel-rx"), 16u);
     CHECK_EQ(own.count(), 5u);
-    CHECK(one.write(store, 0, 2).ok());
-    CHECK(two.write(store, 1, 2).ok());
+    CHECK(one.write(store, QueueIndex{0}, 2).ok());
+    CHECK(two.write(store, QueueIndex{1}, 2).ok());
     CHECK_EQ(own.number("queue-0/tx-ring-ref"), 8u);
     CHECK_EQ(own.number("queue-0/rx-ring-ref"), 9u);
     CHECK_EQ(own.number("queue-0/event-channel"), 5u);
@@ -116,12 +118,12 @@ TEST(net_place_bad_nodes) {
             const Xenstore store{&world.bus};
             CHECK(write_all(store, count, row.split).ok());
             world.bus.peer.copy_from(world.bus.own);
-            const Key key = count == 1 ? Key{row.key} : Key::in("queue-1/", row.key);
+            const NodeName key = count == 1 ? NodeName{row.key} : NodeName::in("queue-1/", row.key);
             if (row.text == nullptr)
                 world.bus.peer.remove(key.text());
             else
                 world.bus.peer.set(key.text(), row.text);
-            CHECK_EQ(QueuePlace::read(store, count - 1, count).ok(), row.good);
+            CHECK_EQ(QueuePlace::read(store, QueueIndex{count - 1}, count).ok(), row.good);
             CHECK(row.good || world.log.has("event-channel") || world.log.has("ring-ref"));
         }
 }

@@ -17,7 +17,7 @@ constexpr uint32_t closing = XenbusStateClosing;
 constexpr uint32_t closed = XenbusStateClosed;
 
 // The frontend said something that cannot be served: Closing, with a reason.
-void check_refused(World& world, xpv_vif& vif) {
+void check_refused(World& world, Backend& vif) {
     CHECK_EQ(world.bus.state(), closing);
     CHECK_EQ(world.bus.reports, 1u);
     CHECK(world.log.has("cannot connect to the frontend"));
@@ -30,7 +30,7 @@ void check_refused(World& world, xpv_vif& vif) {
 
 TEST(netback_connect_features) {
     World world;
-    xpv_vif vif{world};
+    Backend vif{world};
     vif.settings.net.max_queues = 4;
     world.bus.own.set("online", 1);
     world.bus.peer.set("state", 1u);
@@ -49,7 +49,7 @@ TEST(netback_connect_features) {
 
 TEST(netback_connect_features_off) {
     World world;
-    xpv_vif vif{world};
+    Backend vif{world};
     vif.settings = xpv_netback_settings{{1, false, false, false, false}, false};
     Guest guest{world};
     guest.offer(1, false);
@@ -83,7 +83,7 @@ TEST(netback_connect_negotiates) {
               Case{"feature-rx-notify", -1, true, true, true, true, true, false},
               Case{"feature-gso-tcpv4", 7, true, false, true, true, true, true})) {
         World world;
-        xpv_vif vif{world};
+        Backend vif{world};
         Guest guest{world};
         guest.offer();
         guest.hotplug();
@@ -109,7 +109,7 @@ TEST(netback_connect_bad_queue_count) {
          each("0", "9", "2147483648", "4294967296", "18446744073709551617", "-1", "x", "", " 1",
               "1 ", "0x1", "1.0", "1111111111111111111111111111111111111111")) {
         World world;
-        xpv_vif vif{world};
+        Backend vif{world};
         Guest guest{world};
         guest.offer();
         guest.hotplug();
@@ -149,7 +149,7 @@ TEST(netback_connect_bad_nodes) {
         for (const char* text : each("", "x", "-1", "4294967296", "4294967295", "8000"))
             for (uint32_t queue : each(0u, 3u)) {
                 World world;
-                xpv_vif vif{world};
+                Backend vif{world};
                 Guest guest{world};
                 guest.offer(4);
                 guest.hotplug();
@@ -157,7 +157,7 @@ TEST(netback_connect_bad_nodes) {
                 if (__builtin_strcmp(key, "/request-rx-copy") == 0)
                     peer.set(key + 1, text);
                 else
-                    peer.set(Key{"queue-", queue, key}.text(), text);
+                    peer.set(NodeName{"queue-", queue, key}.text(), text);
                 CHECK(vif.create());
                 check_refused(world, vif);
                 // And the next try, with sense, succeeds.
@@ -176,7 +176,7 @@ TEST(netback_connect_missing_nodes) {
     for (const char* key :
          each("tx-ring-ref", "rx-ring-ref", "event-channel-rx", "request-rx-copy")) {
         World world;
-        xpv_vif vif{world};
+        Backend vif{world};
         Guest guest{world};
         guest.offer();
         guest.hotplug();
@@ -191,7 +191,7 @@ TEST(netback_connect_missing_nodes) {
 TEST(netback_connect_bad_ring) {
     for (const bool tx : each(false, true)) {
         World world;
-        xpv_vif vif{world};
+        Backend vif{world};
         Guest guest{world};
         guest.offer(2);
         guest.hotplug();
@@ -206,7 +206,7 @@ TEST(netback_connect_bad_ring) {
 TEST(netback_connect_each_step_fails) {
     for (uint32_t nth = 1; nth < 200; ++nth) {
         World world;
-        xpv_vif vif{world};
+        Backend vif{world};
         Guest guest{world};
         guest.offer(2);
         guest.hotplug();
@@ -235,7 +235,7 @@ TEST(netback_connect_each_step_fails) {
 // Connected waits for the toolstack's script; traffic does not.
 TEST(netback_connect_waits_for_hotplug) {
     World world;
-    xpv_vif vif{world};
+    Backend vif{world};
     Guest guest{world};
     guest.offer();
     CHECK(vif.create());
@@ -260,7 +260,7 @@ TEST(netback_connect_waits_for_hotplug) {
 // The frontend comes and goes, twenty times.
 TEST(netback_connect_again_and_again) {
     World world;
-    xpv_vif vif{world};
+    Backend vif{world};
     Guest guest{world};
     world.bus.own.set("online", 1);
     guest.hotplug();

@@ -9,14 +9,14 @@ using namespace xpv::fake;
 
 // ---- the shim --------------------------------------------------------------------
 
-xpv_vif::xpv_vif(World& in) noexcept
+xpv_netback_os::xpv_netback_os(World& in) noexcept
     : world{in}, packets{static_cast<Received*>(xpv_test_alloc(max_received * sizeof(Received)))},
       held{static_cast<Held*>(xpv_test_alloc(max_received * sizeof(Held)))},
       batch_{static_cast<xpv_netback_tx_packet*>(
           xpv_test_alloc(XPV_NETBACK_BATCH * sizeof(xpv_netback_tx_packet)))},
       memory_{static_cast<uint8_t**>(xpv_test_alloc(XPV_NETBACK_BATCH * sizeof(uint8_t*)))} {}
 
-xpv_vif::~xpv_vif() {
+xpv_netback_os::~xpv_netback_os() {
     world.account.at_each_call(nullptr, nullptr);
     world.account.fail_nothing();
     remove();
@@ -33,7 +33,7 @@ xpv_vif::~xpv_vif() {
     EXPECT_EQ(buffers.outstanding(), 0u);
 }
 
-bool xpv_vif::create() noexcept {
+bool xpv_netback_os::create() noexcept {
     const uint32_t state = world.bus.peer.number("state", 0);
     if (state != 0)
         world.bus.peer.set("state", uint32_t{XenbusStateInitialising});
@@ -48,12 +48,12 @@ bool xpv_vif::create() noexcept {
     return true;
 }
 
-void xpv_vif::run_poke() noexcept {
+void xpv_netback_os::run_poke() noexcept {
     world.now_ms += world.ends.longest_ms();
     world.ends.run([this](xpv_event event) { handle(event); });
 }
 
-void xpv_vif::remove() noexcept {
+void xpv_netback_os::remove() noexcept {
     if (device == nullptr)
         return;
     handle(XPV_REMOVE);
@@ -63,8 +63,8 @@ void xpv_vif::remove() noexcept {
 
 // Head and pages of a packet as one run of memory: the head starts 100 bytes
 // before a page boundary, each page is one.
-void xpv_vif::keep(const xpv_netback_tx_packet& packet, uint8_t* memory,
-                   xpv_netback_map* map) noexcept {
+void xpv_netback_os::keep(const xpv_netback_tx_packet& packet, uint8_t* memory,
+                          xpv_netback_map* map) noexcept {
     Received& r = packets[received++ % max_received];
     xpv_test_free(r.bytes);
     r = Received{static_cast<uint8_t*>(xpv_test_alloc(packet.total)), packet.total, packet.head,
@@ -95,26 +95,26 @@ void xpv_vif::keep(const xpv_netback_tx_packet& packet, uint8_t* memory,
         xpv_netback_tx_done(map, packet.mapped);
 }
 
-void xpv_vif::done(uint32_t i) noexcept {
+void xpv_netback_os::done(uint32_t i) noexcept {
     if (held[i].map == nullptr)
         return;
     xpv_netback_tx_done(held[i].map, held[i].mapped);
     held[i].map = nullptr;
 }
 
-void xpv_vif::all_done() noexcept {
+void xpv_netback_os::all_done() noexcept {
     for (uint32_t i = 0; i < held_count; ++i)
         done(i);
     held_count = 0;
 }
 
-void xpv_vif::reap_retired() noexcept {
+void xpv_netback_os::reap_retired() noexcept {
     for (xpv_netback_map*& map : retired)
         if (map != nullptr && xpv_netback_map_reap(map) == 0)
             map = nullptr;
 }
 
-uint32_t xpv_vif::tx_batch(uint32_t index, uint32_t max) noexcept {
+uint32_t xpv_netback_os::tx_batch(uint32_t index, uint32_t max) noexcept {
     const In softirq{world.account, Context::Softirq};
     constexpr uint32_t bytes = (2 + XPV_NETBACK_TX_PAGES) * page_size;
     xpv_netback_queue* const core = queues[index].core;
@@ -124,7 +124,7 @@ uint32_t xpv_vif::tx_batch(uint32_t index, uint32_t max) noexcept {
         xpv_netback_tx_packet& p = batch_[i];
         EXPECT(p.head >= 14 && p.head <= XPV_NETBACK_TX_HEAD_MAX && p.head <= p.total);
         EXPECT(p.pages <= XPV_NETBACK_TX_PAGES);
-        p.rooms = 0;
+        p.targets = 0;
         memory_[i] = nullptr;
         if (starve)
             continue;
@@ -132,11 +132,12 @@ uint32_t xpv_vif::tx_batch(uint32_t index, uint32_t max) noexcept {
         buffers.take();
         const uint64_t gfn = reinterpret_cast<uintptr_t>(memory_[i]) / page_size;
         const auto first = static_cast<uint16_t>(min<uint32_t>(p.head, 100));
-        p.room[p.rooms++] = xpv_netback_room{gfn, page_size - 100, first};
+        p.target[p.targets++] = xpv_netback_target{gfn, page_size - 100, first};
         if (first < p.head)
-            p.room[p.rooms++] = xpv_netback_room{gfn + 1, 0, static_cast<uint16_t>(p.head - first)};
+            p.target[p.targets++] =
+                xpv_netback_target{gfn + 1, 0, static_cast<uint16_t>(p.head - first)};
         for (uint32_t j = 0; j < p.pages; ++j)
-            p.room[p.rooms++] = xpv_netback_room{gfn + 2 + j, 0, p.page_bytes[j]};
+            p.target[p.targets++] = xpv_netback_target{gfn + 2 + j, 0, p.page_bytes[j]};
     }
     if (count > 0)
         xpv_netback_tx_execute(core, batch_, count);
@@ -151,7 +152,7 @@ uint32_t xpv_vif::tx_batch(uint32_t index, uint32_t max) noexcept {
     return count;
 }
 
-bool xpv_vif::tx_idle(uint32_t index) noexcept {
+bool xpv_netback_os::tx_idle(uint32_t index) noexcept {
     const In softirq{world.account, Context::Softirq};
     uint32_t event = 0;
     const bool again = xpv_netback_tx_stop(queues[index].core, &event);
@@ -160,7 +161,7 @@ bool xpv_vif::tx_idle(uint32_t index) noexcept {
     return again;
 }
 
-void xpv_vif::tx_poll(uint32_t index) noexcept {
+void xpv_netback_os::tx_poll(uint32_t index) noexcept {
     queues[index].scheduled &= ~uint32_t{XPV_NETBACK_TX};
     for (uint32_t turns = 0; turns < 1000; ++turns)
         if (tx_batch(index) == 0 && !tx_idle(index))
@@ -168,7 +169,7 @@ void xpv_vif::tx_poll(uint32_t index) noexcept {
     EXPECT(!"the poller never rests");
 }
 
-void xpv_vif::forget() noexcept {
+void xpv_netback_os::forget() noexcept {
     for (uint32_t i = 0; i < max_received; ++i) {
         xpv_test_free(packets[i].bytes);
         packets[i] = Received{};
@@ -176,13 +177,13 @@ void xpv_vif::forget() noexcept {
     received = 0;
 }
 
-uint32_t xpv_vif::rx_send(const xpv_netback_rx_packet* list, uint32_t count,
-                          uint32_t index) noexcept {
+uint32_t xpv_netback_os::rx_send(const xpv_netback_rx_packet* list, uint32_t count,
+                                 uint32_t index) noexcept {
     const In softirq{world.account, Context::Softirq};
     return xpv_netback_rx_send(queues[index].core, list, count);
 }
 
-bool xpv_vif::rx_idle(bool waiting, uint32_t index) noexcept {
+bool xpv_netback_os::rx_idle(bool waiting, uint32_t index) noexcept {
     const In softirq{world.account, Context::Softirq};
     queues[index].scheduled &= ~uint32_t{XPV_NETBACK_RX};
     xpv_netback_rx_stop(queues[index].core, waiting, &rest);
@@ -191,23 +192,23 @@ bool xpv_vif::rx_idle(bool waiting, uint32_t index) noexcept {
     return rest.again;
 }
 
-bool xpv_vif::rx_starved(uint32_t waited_ms, uint32_t index) noexcept {
+bool xpv_netback_os::rx_starved(uint32_t waited_ms, uint32_t index) noexcept {
     const In softirq{world.account, Context::Softirq};
     return xpv_netback_rx_starved(queues[index].core, waited_ms, &limits);
 }
 
 // ---- upcalls: abi.h ---------------------------------------------------------------
 
-int xpv_netback_vif_attach(xpv_vif* vif, const xpv_net_features* features, uint32_t count,
-                           xpv_netback_queue* const* queues, xpv_netback_map* const* maps,
-                           xpv_vif_queue** shim) {
+int xpv_netback_os_attach(xpv_netback_os* vif, const xpv_net_features* features, uint32_t count,
+                          xpv_netback_queue* const* queues, xpv_netback_map* const* maps,
+                          netback_queue** shim) {
     vif->world.account.enter(Call::Driver0, Context::Process);
     if (const int code = vif->world.account.inject(Call::Driver0, -12); code != 0)
         return code;
     EXPECT_EQ(vif->queue_count, 0u);
     vif->features = *features;
     for (uint32_t i = 0; i < count; ++i) {
-        vif->queues[i] = xpv_vif_queue{vif, queues[i], 0, maps[i]};
+        vif->queues[i] = netback_queue{vif, queues[i], 0, maps[i]};
         shim[i] = &vif->queues[i];
     }
     vif->queue_count = count;
@@ -215,14 +216,14 @@ int xpv_netback_vif_attach(xpv_vif* vif, const xpv_net_features* features, uint3
     return 0;
 }
 
-void xpv_netback_vif_start(xpv_vif* vif) {
+void xpv_netback_os_start(xpv_netback_os* vif) {
     EXPECT(vif->queue_count > 0);
     vif->running = true;
 }
 
-void xpv_netback_vif_stop(xpv_vif* vif) { vif->running = false; }
+void xpv_netback_os_stop(xpv_netback_os* vif) { vif->running = false; }
 
-void xpv_netback_vif_detach(xpv_vif* vif) {
+void xpv_netback_os_detach(xpv_netback_os* vif) {
     EXPECT(!vif->running);
     if (vif->queue_count == 0)
         return;
@@ -231,33 +232,33 @@ void xpv_netback_vif_detach(xpv_vif* vif) {
     for (uint32_t i = 0; i < vif->queue_count; ++i) {
         if (vif->queues[i].map != nullptr) {
             uint32_t at = 0;
-            while (at < xpv_vif::max_retired && vif->retired[at] != nullptr)
+            while (at < xpv_netback_os::max_retired && vif->retired[at] != nullptr)
                 ++at;
-            if (EXPECT(at < xpv_vif::max_retired))
+            if (EXPECT(at < xpv_netback_os::max_retired))
                 vif->retired[at] = vif->queues[i].map;
         }
-        vif->queues[i] = xpv_vif_queue{};
+        vif->queues[i] = netback_queue{};
     }
     vif->reap_retired();
     vif->queue_count = 0;
     vif->attachments.give();
 }
 
-void xpv_netback_vif_carrier(xpv_vif* vif, bool on) { vif->carrier = on; }
+void xpv_netback_os_carrier(xpv_netback_os* vif, bool on) { vif->carrier = on; }
 
-void xpv_netback_vif_schedule(xpv_vif_queue* queue, uint32_t pollers) {
+void xpv_netback_os_schedule(netback_queue* queue, uint32_t pollers) {
     EXPECT(queue->vif != nullptr);
     queue->scheduled |= pollers;
 }
 
-uint32_t xpv_vif::retired_count() const noexcept {
+uint32_t xpv_netback_os::retired_count() const noexcept {
     uint32_t count = 0;
     for (const xpv_netback_map* map : retired)
         count += map != nullptr ? 1 : 0;
     return count;
 }
 
-uint32_t xpv_netback_vif_retired(xpv_vif* vif) {
+uint32_t xpv_netback_os_retired(xpv_netback_os* vif) {
     vif->world.account.enter(Call::Driver1, Context::Process);
     return vif->retired_count();
 }
@@ -284,7 +285,7 @@ void Guest::offer(uint32_t count, bool split, uint32_t start) noexcept {
         r.tx_port = world.events.offer_by_peer();
         r.rx_port = split ? world.events.offer_by_peer() : r.tx_port;
         const auto key = [&](const char* slash_name) {
-            return count == 1 ? Key{slash_name + 1} : Key{"queue-", i, slash_name};
+            return count == 1 ? NodeName{slash_name + 1} : NodeName{"queue-", i, slash_name};
         };
         f.set(key("/tx-ring-ref").text(), r.tx_ref);
         f.set(key("/rx-ring-ref").text(), r.rx_ref);

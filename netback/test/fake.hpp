@@ -15,8 +15,8 @@
 #include <xen/io/netif.h>
 #pragma GCC diagnostic pop
 
-struct xpv_vif_queue {
-    xpv_vif* vif;
+struct netback_queue {
+    xpv_netback_os* vif;
     xpv_netback_queue* core;
     uint32_t scheduled; // pollers that were asked to run
     xpv_netback_map* map;
@@ -36,9 +36,9 @@ struct Received {
 } // namespace xpv::fake
 
 // The shim. It keeps what it received until forget().
-struct xpv_vif : xpv::NoCopy {
-    explicit xpv_vif(xpv::fake::World& in) noexcept;
-    ~xpv_vif();
+struct xpv_netback_os : xpv::NoCopy {
+    explicit xpv_netback_os(xpv::fake::World& in) noexcept;
+    ~xpv_netback_os();
 
     static constexpr uint32_t max_queues = 8;
     xpv::fake::World& world;
@@ -48,7 +48,7 @@ struct xpv_vif : xpv::NoCopy {
     xpv::fake::Count attachments{"attached vifs"};
     xpv::fake::Count buffers{"packet buffers"};
     uint32_t queue_count = 0;
-    xpv_vif_queue queues[max_queues] = {};
+    netback_queue queues[max_queues] = {};
     bool running = false;
     bool carrier = false;
     bool polled_on = false; // the scheduler lets no poller go
@@ -110,6 +110,8 @@ private:
 
 namespace xpv::fake {
 
+using Backend = ::xpv_netback_os;
+
 // What a frontend does before it is connected, and its rings afterwards.
 class Guest : NoCopy {
 public:
@@ -130,7 +132,7 @@ public:
 
     World& world;
     uint32_t queues = 0;
-    Rings rings[xpv_vif::max_queues] = {};
+    Rings rings[Backend::max_queues] = {};
     PeerFront tx(uint32_t i = 0) noexcept;
     PeerFront rx(uint32_t i = 0) noexcept;
 
@@ -175,7 +177,7 @@ struct Connected : NoCopy {
     explicit Connected(World& world, uint32_t queues = 1, bool split = true,
                        uint32_t start = 0) noexcept;
     Guest guest;
-    xpv_vif vif;
+    Backend vif;
 };
 
 } // namespace xpv::fake

@@ -321,7 +321,7 @@ TEST(netback_hostile_extras) {
 TEST(netback_hostile_unoffered) {
     World world;
     Guest guest{world};
-    xpv_vif vif{world};
+    Backend vif{world};
     vif.settings.net.gso = false;
     guest.offer();
     guest.hotplug();

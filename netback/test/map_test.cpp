@@ -21,7 +21,7 @@ struct Mapping : NoCopy {
         EXPECT(vif.create());
     }
     Guest guest;
-    xpv_vif vif;
+    Backend vif;
 };
 
 bool bytes_are(const Sender& sender, const Received& packet, const uint32_t* slots, uint32_t n) {
@@ -241,7 +241,7 @@ TEST(netback_map_outlives_the_guest) {
 TEST(netback_map_connect_failures) {
     for (uint32_t nth = 1; nth < 200; ++nth) {
         World world;
-        xpv_vif vif{world};
+        Backend vif{world};
         vif.settings.map = true;
         Guest guest{world};
         guest.offer(2);

@@ -22,7 +22,7 @@ constexpr uint32_t closed = XenbusStateClosed;
 TEST(netback_settle_flapping) {
     for (const bool bad : each(false, true)) {
         World world;
-        xpv_vif vif{world};
+        Backend vif{world};
         Guest guest{world};
         world.bus.own.set("online", 1);
         guest.hotplug();
@@ -63,7 +63,7 @@ TEST(netback_settle_flapping) {
 TEST(netback_settle_shortages) {
     for (const Call call : each(Call::Alloc, Call::RingMap, Call::Driver0, Call::Bind)) {
         World world;
-        xpv_vif vif{world};
+        Backend vif{world};
         Guest guest{world};
         guest.offer(2);
         guest.hotplug();
@@ -92,7 +92,7 @@ TEST(netback_settle_shortages) {
 TEST(netback_settle_features_are_written_first) {
     for (const Call call : each(Call::XsBegin, Call::XsWrite, Call::XsEnd)) {
         World world;
-        xpv_vif vif{world};
+        Backend vif{world};
         Guest guest{world};
         guest.state(1);
         world.account.fail(call, 1, 1000);
@@ -111,7 +111,7 @@ TEST(netback_settle_features_are_written_first) {
 TEST(netback_settle_acts_before_it_shows) {
     struct Seen {
         World* world;
-        xpv_vif* vif;
+        Backend* vif;
         bool service = false;
         bool rings = true;
         static void look(void* context, Call call) {
@@ -123,7 +123,7 @@ TEST(netback_settle_acts_before_it_shows) {
         }
     };
     World world;
-    xpv_vif vif{world};
+    Backend vif{world};
     Guest guest{world};
     guest.offer();
     guest.hotplug();
@@ -144,7 +144,7 @@ TEST(netback_settle_rate_is_not_honoured) {
     for (const char* rate :
          each("", "1250000,50000", "99999999999999999999999999999999999999999999999999,50000")) {
         World world;
-        xpv_vif vif{world};
+        Backend vif{world};
         Guest guest{world};
         guest.offer();
         guest.hotplug();
@@ -171,7 +171,7 @@ TEST(netback_settle_rate_is_not_honoured) {
 // the frontend has connected to us.
 TEST(netback_settle_to_a_predecessor) {
     World world;
-    xpv_vif vif{world};
+    Backend vif{world};
     Guest guest{world};
     guest.hotplug();
     guest.state(4);

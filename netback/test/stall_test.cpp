@@ -211,7 +211,7 @@ TEST(netback_stall_one_of_many_queues) {
 TEST(netback_stall_without_notifications) {
     World world;
     Guest guest{world};
-    xpv_vif vif{world};
+    Backend vif{world};
     guest.offer();
     guest.hotplug();
     world.bus.peer.remove("feature-rx-notify");

@@ -6,8 +6,8 @@
 
 using namespace xpv;
 using fake::Call;
+using fake::Frontend;
 using fake::Poll;
-using fake::Vif;
 using fake::Wire;
 using test::each;
 
@@ -46,7 +46,7 @@ TEST(netfront_connect_features) {
                            Row{"feature-no-csum-offload", &xpv_net_features::csum_v4, true});
     for (const Row& row : rows) {
         for (const Wording& wording : wordings) {
-            Vif vif;
+            Frontend vif;
             write(vif.world.bus.peer, row.node, wording.text);
             CHECK(vif.connect());
             CHECK_EQ(vif.os.features.*row.feature, wording.offers != row.inverted);
@@ -56,12 +56,12 @@ TEST(netfront_connect_features) {
 
 TEST(netfront_connect_features_need_others) {
     for (const char* missing : each("feature-sg", "feature-ipv6-csum-offload")) {
-        Vif vif;
+        Frontend vif;
         vif.world.bus.peer.remove(missing);
         CHECK(vif.connect());
         CHECK(!vif.os.features.gso_v6);
     }
-    Vif vif;
+    Frontend vif;
     vif.world.bus.peer.set("feature-no-csum-offload", 1);
     CHECK(vif.connect());
     CHECK(!vif.os.features.gso_v4);
@@ -71,7 +71,7 @@ TEST(netfront_connect_features_need_others) {
 // What the parameters switch off is neither used nor offered.
 TEST(netfront_connect_settings) {
     for (uint32_t off = 0; off < 16; ++off) {
-        Vif vif;
+        Frontend vif;
         vif.settings.net.sg = !(off & 1);
         vif.settings.net.gso = !(off & 2);
         vif.settings.net.csum = !(off & 4);
@@ -98,7 +98,7 @@ TEST(netfront_connect_settings) {
 
 TEST(netfront_connect_needs_rx_copy) {
     for (const Wording& wording : wordings) {
-        Vif vif;
+        Frontend vif;
         write(vif.world.bus.peer, "feature-rx-copy", wording.text);
         CHECK(vif.create());
         CHECK_EQ(vif.handle(XPV_PROBED), wording.offers ? 0 : -95);
@@ -120,7 +120,7 @@ TEST(netfront_connect_queues) {
              Row{"2147483648", 4, true}, Row{"0", 1, false}, Row{"-1", 1, false},
              Row{"x", 1, false}, Row{"4294967296", 1, false});
     for (const Row& row : rows) {
-        Vif vif{4};
+        Frontend vif{4};
         write(vif.world.bus.peer, "multi-queue-max-queues", row.offer);
         CHECK(vif.connect());
         CHECK_EQ(vif.os.queues, row.queues);
@@ -138,7 +138,7 @@ TEST(netfront_connect_queues) {
 
 // A connection leaves no node behind that would mislead the next.
 TEST(netfront_connect_changes_layout) {
-    Vif vif{4};
+    Frontend vif{4};
     CHECK(vif.create());
     struct Row {
         uint32_t queues;
@@ -187,7 +187,7 @@ TEST(netfront_connect_mac) {
                            Row{"01:16:3e:12:34:56", false}, Row{"ff:ff:ff:ff:ff:ff", false},
                            Row{"00:00:00:00:00:00", false}, Row{"fe:ff:ff:ff:ff:ff", true});
     for (const Row& row : rows) {
-        Vif vif;
+        Frontend vif;
         write(vif.world.bus.own, "mac", row.text);
         CHECK(vif.create());
         uint8_t mac[6] = {};
@@ -197,7 +197,7 @@ TEST(netfront_connect_mac) {
             CHECK_EQ(mtu, 0u);
         CHECK_EQ(vif.world.log.errors, row.good ? 0u : 1u);
     }
-    Vif vif;
+    Frontend vif;
     CHECK(vif.create());
     uint8_t mac[6];
     uint32_t mtu;
@@ -218,7 +218,7 @@ TEST(netfront_connect_mac) {
 }
 
 TEST(netfront_connect_follows_the_backend) {
-    Vif vif;
+    Frontend vif;
     vif.peer_state(XenbusStateInitialising);
     CHECK(vif.create());
     CHECK_EQ(vif.handle(XPV_PROBED), 0);
@@ -240,7 +240,7 @@ TEST(netfront_connect_follows_the_backend) {
 
 // The backend's driver is unloaded and loaded, the device stays.
 TEST(netfront_connect_backend_restarts) {
-    Vif vif{2};
+    Frontend vif{2};
     CHECK(vif.connect());
     for (uint32_t i = 0; i < 20; ++i) {
         vif.world.now_ms += 1000;
@@ -269,7 +269,7 @@ TEST(netfront_connect_backend_restarts) {
 
 // The toolstack takes the device away: closed, and no attempt to come back.
 TEST(netfront_connect_detached) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     vif.world.bus.peer.set("online", "0");
     vif.peer_state(XenbusStateClosing);
@@ -286,7 +286,7 @@ TEST(netfront_connect_detached) {
 // A backend that never answers costs a bounded wait; what it holds is deferred.
 TEST(netfront_connect_remove_without_backend) {
     for (bool gone : each(false, true)) {
-        Vif vif{2};
+        Frontend vif{2};
         CHECK(vif.connect());
         Wire wire{vif, 0}; // maps its rings, and keeps them
         vif.world.ends.on_wait(nullptr, nullptr);
@@ -300,7 +300,7 @@ TEST(netfront_connect_remove_without_backend) {
 }
 
 TEST(netfront_connect_remove_waits_before_it_lets_go) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif, 0};
     vif.remove();
@@ -314,7 +314,7 @@ TEST(netfront_connect_each_step_fails) {
     uint32_t failed = 0;
     uint32_t retried = 0;
     for (uint32_t nth = 1; nth < 2000; ++nth) {
-        Vif vif{2};
+        Frontend vif{2};
         CHECK(vif.create());
         vif.world.account.fail_nth(nth);
         const int result = vif.handle(XPV_PROBED);
@@ -342,7 +342,7 @@ TEST(netfront_connect_each_step_fails) {
 // A shortage is over without any event of the backend's: we come back by ourselves.
 // What the backend does not offer, only the backend can change.
 TEST(netfront_connect_retries_after_a_shortage) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.create());
     vif.world.account.fail(fake::call_start);
     CHECK_EQ(vif.handle(XPV_PROBED), -12);
@@ -354,7 +354,7 @@ TEST(netfront_connect_retries_after_a_shortage) {
 }
 
 TEST(netfront_connect_does_not_retry_what_is_not_offered) {
-    Vif vif;
+    Frontend vif;
     vif.world.bus.peer.remove("feature-rx-copy");
     CHECK(vif.create());
     CHECK_EQ(vif.handle(XPV_PROBED), -95);
@@ -363,7 +363,7 @@ TEST(netfront_connect_does_not_retry_what_is_not_offered) {
 
 // Queues that cannot be made are done without.
 TEST(netfront_connect_with_fewer_queues) {
-    Vif vif{4};
+    Frontend vif{4};
     vif.world.grants.capacity = 1400; // each queue takes 658
     CHECK(vif.connect());
     CHECK_EQ(vif.os.queues, 2u);
@@ -374,7 +374,7 @@ TEST(netfront_connect_with_fewer_queues) {
 }
 
 TEST(netfront_connect_other_number_of_queues) {
-    Vif vif{4};
+    Frontend vif{4};
     CHECK(vif.connect());
     CHECK_EQ(vif.os.queues, 4u);
     xpv_netfront_want_queues(vif.device, 3);
@@ -385,7 +385,7 @@ TEST(netfront_connect_other_number_of_queues) {
 }
 
 TEST(netfront_connect_no_event_after_remove) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     vif.handle(XPV_REMOVE);
     vif.peer_state(XenbusStateInitWait);

@@ -7,6 +7,7 @@
 
 using namespace xpv;
 using fake::Context;
+using fake::Frontend;
 using fake::idle;
 using fake::In;
 using fake::packet_bytes;
@@ -14,7 +15,6 @@ using fake::Poll;
 using fake::poll_tx;
 using fake::send;
 using fake::send_owned;
-using fake::Vif;
 using fake::Wire;
 using test::each;
 
@@ -27,7 +27,7 @@ void give(Wire& wire, uint32_t count) noexcept {
 }
 
 // The shim's whole poll, until it runs dry.
-void poll(Vif& vif) noexcept {
+void poll(Frontend& vif) noexcept {
     for (uint32_t turns = 0; turns < 100; ++turns) {
         if (xpv_netfront_tx_due(vif.queue()))
             (void)poll_tx(vif);
@@ -43,7 +43,7 @@ void poll(Vif& vif) noexcept {
 // A CPU is held up where the scheduler has let its poller go; others poll meanwhile. What
 // it still does moves no event index and pays for no event but its own.
 TEST(netfront_event_held_up_poller) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     const xpv_evtchn* channel = vif.world.events.at(wire.rx_port);
@@ -73,7 +73,7 @@ TEST(netfront_event_held_up_poller) {
 // have missed: its EOI is left to the poll that it asked for.
 TEST(netfront_event_during_poll) {
     for (const bool split : each(true, false)) {
-        Vif vif;
+        Frontend vif;
         vif.settings.net.split = split;
         CHECK(vif.connect());
         Wire wire{vif};
@@ -95,7 +95,7 @@ TEST(netfront_event_during_poll) {
 
 // There is work when the poller wants to rest: it polls on, and nothing is paid.
 TEST(netfront_event_work_before_rest) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     give(wire, 1);
@@ -110,7 +110,7 @@ TEST(netfront_event_work_before_rest) {
 // one is no spurious event, the next without work is.
 TEST(netfront_event_after_its_work) {
     for (const bool split : each(true, false)) {
-        Vif vif;
+        Frontend vif;
         vif.settings.net.split = split;
         CHECK(vif.connect());
         Wire wire{vif};
@@ -147,7 +147,7 @@ TEST(netfront_event_after_its_work) {
 
 // One channel for both: the transmitter's work counts as the event's.
 TEST(netfront_event_shared_channel) {
-    Vif vif;
+    Frontend vif;
     vif.settings.net.split = false;
     CHECK(vif.connect());
     Wire wire{vif};
@@ -174,7 +174,7 @@ constexpr uint32_t stop = XPV_NETFRONT_TX_STOP;
 // The backend answers everything and sends its event before one step of ours, and
 // another CPU takes that event: without the transmit lock, which is ours.
 struct OtherCpu {
-    Vif& vif;
+    Frontend& vif;
     Wire& wire;
     uint32_t at;
     uint32_t steps = 0;
@@ -204,7 +204,7 @@ TEST(netfront_event_while_it_stops) {
     for (const bool split : each(true, false)) {
         for (const bool at_limit : each(false, true)) {
             for (uint32_t at = 0; at < 60; ++at) {
-                Vif vif;
+                Frontend vif;
                 vif.settings.net.split = split;
                 CHECK(vif.connect());
                 Wire wire{vif};

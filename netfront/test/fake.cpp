@@ -7,8 +7,8 @@ using namespace xpv;
 using fake::Account;
 using fake::Call;
 using fake::Context;
+using fake::Frontend;
 using fake::In;
-using fake::Vif;
 using fake::Wire;
 using fake::world;
 
@@ -103,7 +103,7 @@ void xpv_netfront_os_page_detach(xpv_netfront_os* os, uint32_t, xpv_page*) { os-
 
 namespace xpv::fake {
 
-Vif::Vif(uint32_t queues) noexcept {
+Frontend::Frontend(uint32_t queues) noexcept {
     world.account.watch(os.pool);
     world.account.watch(os.held);
     world.ends.on_wait(backend_lets_go, this);
@@ -118,16 +118,16 @@ Vif::Vif(uint32_t queues) noexcept {
     world.bus.own.set("mac", "00:16:3e:00:00:01");
 }
 
-Vif::~Vif() { remove(); }
+Frontend::~Frontend() { remove(); }
 
-bool Vif::create() noexcept {
+bool Frontend::create() noexcept {
     device = xpv_netfront_create(&world.bus, &os, &settings);
     return device != nullptr;
 }
 
-int Vif::handle(xpv_event event) noexcept { return xpv_netfront_handle(device, event); }
+int Frontend::handle(xpv_event event) noexcept { return xpv_netfront_handle(device, event); }
 
-bool Vif::connect() noexcept {
+bool Frontend::connect() noexcept {
     if (device == nullptr && !create())
         return false;
     if (handle(XPV_PROBED) != 0 || !os.started) {
@@ -141,7 +141,7 @@ bool Vif::connect() noexcept {
     return true;
 }
 
-bool Vif::settle_down() noexcept {
+bool Frontend::settle_down() noexcept {
     for (uint32_t i = 0; i < 10; ++i) {
         switch (node("state")) {
         case XenbusStateInitialising:
@@ -166,7 +166,7 @@ bool Vif::settle_down() noexcept {
     return false;
 }
 
-void Vif::remove() noexcept {
+void Frontend::remove() noexcept {
     if (device == nullptr)
         return;
     handle(XPV_REMOVE);
@@ -177,8 +177,8 @@ void Vif::remove() noexcept {
 }
 
 // A backend that behaves: it unmaps all it has and follows our state.
-bool Vif::backend_lets_go(void* context, uint16_t) noexcept {
-    Vif& vif = *static_cast<Vif*>(context);
+bool Frontend::backend_lets_go(void* context, uint16_t) noexcept {
+    Frontend& vif = *static_cast<Frontend*>(context);
     vif.world.grants.let_go_all();
     const uint32_t ours = vif.node("state");
     vif.peer_state(ours == XenbusStateClosed ? XenbusStateClosed : XenbusStateClosing);
@@ -189,7 +189,7 @@ bool Vif::backend_lets_go(void* context, uint16_t) noexcept {
 
 namespace {
 
-uint32_t node_of(Vif& vif, uint32_t index, const char* name) noexcept {
+uint32_t node_of(Frontend& vif, uint32_t index, const char* name) noexcept {
     const char digit = static_cast<char>('0' + index % 10);
     char key[48] = "queue-";
     uint32_t n = 6;
@@ -207,12 +207,12 @@ uint32_t node_of(Vif& vif, uint32_t index, const char* name) noexcept {
     return vif.node(key);
 }
 
-uint32_t port_of(Vif& vif, uint32_t index, const char* split) noexcept {
+uint32_t port_of(Frontend& vif, uint32_t index, const char* split) noexcept {
     const uint32_t port = node_of(vif, index, split);
     return port != ~uint32_t{0} ? port : node_of(vif, index, "event-channel");
 }
 
-void* ring_of(Vif& vif, uint32_t index, const char* name) noexcept {
+void* ring_of(Frontend& vif, uint32_t index, const char* name) noexcept {
     uint8_t* bytes = vif.world.grants.map(World::peer_domid, node_of(vif, index, name), true);
     if (bytes == nullptr)
         XPV_FAKE_FAIL("%s of queue %u is not granted", name, index);
@@ -221,7 +221,7 @@ void* ring_of(Vif& vif, uint32_t index, const char* name) noexcept {
 
 } // namespace
 
-Wire::Wire(Vif& of, uint32_t index) noexcept
+Wire::Wire(Frontend& of, uint32_t index) noexcept
     : vif{of}, tx_port{port_of(of, index, "event-channel-tx")}, rx_port{port_of(
                                                                     of, index, "event-channel-rx")},
       tx{ring_of(of, index, "tx-ring-ref"), 12, 256}, rx{ring_of(of, index, "rx-ring-ref"), 8,
@@ -356,7 +356,7 @@ bool Wire::publish_rx() noexcept { return rx.publish() && (vif.world.events.rais
 
 // ---- the shim at work --------------------------------------------------------------
 
-Poll Poll::run(Vif& vif, uint32_t index, uint32_t max, bool check) noexcept {
+Poll Poll::run(Frontend& vif, uint32_t index, uint32_t max, bool check) noexcept {
     const In in{vif.world.account, Context::Softirq};
     Poll poll;
     const xpv_netfront_packet* packets = nullptr;
@@ -389,7 +389,7 @@ Poll Poll::run(Vif& vif, uint32_t index, uint32_t max, bool check) noexcept {
     return poll;
 }
 
-uint32_t send(Vif& vif, const uint8_t* bytes, uint32_t length, xpv_offload offload, bool more,
+uint32_t send(Frontend& vif, const uint8_t* bytes, uint32_t length, xpv_offload offload, bool more,
               uint32_t index, bool ipv6) noexcept {
     const In in{vif.world.account, Context::Softirq};
     const xpv_bytes run{bytes, length};
@@ -397,7 +397,7 @@ uint32_t send(Vif& vif, const uint8_t* bytes, uint32_t length, xpv_offload offlo
                            {nullptr, false, ipv6, more});
 }
 
-uint32_t send_owned(Vif& vif, const uint8_t* bytes, uint32_t length, uintptr_t number,
+uint32_t send_owned(Frontend& vif, const uint8_t* bytes, uint32_t length, uintptr_t number,
                     bool at_limit, bool more) noexcept {
     const In in{vif.world.account, Context::Softirq};
     const xpv_bytes run{bytes, length};
@@ -409,12 +409,12 @@ uint32_t send_owned(Vif& vif, const uint8_t* bytes, uint32_t length, uintptr_t n
     return result;
 }
 
-bool poll_tx(Vif& vif, uint32_t index, bool late) noexcept {
+bool poll_tx(Frontend& vif, uint32_t index, bool late) noexcept {
     const In in{vif.world.account, Context::Softirq};
     return xpv_netfront_tx_poll(vif.queue(index), late);
 }
 
-bool idle(Vif& vif, uint32_t index) noexcept {
+bool idle(Frontend& vif, uint32_t index) noexcept {
     const In in{vif.world.account, Context::Softirq};
     const xpv_netfront_events events = xpv_netfront_begin(vif.queue(index));
     const bool dry = xpv_netfront_idle(vif.queue(index));

@@ -37,10 +37,10 @@ inline constexpr Call call_start = Call::Driver1; // -ENOMEM
 
 // A world with one vif in it, its frontend and a backend's folder that offers
 // everything.
-class Vif : NoCopy {
+class Frontend : NoCopy {
 public:
-    explicit Vif(uint32_t queues = 1) noexcept;
-    ~Vif();
+    explicit Frontend(uint32_t queues = 1) noexcept;
+    ~Frontend();
 
     World world;
     xpv_netfront_os os;
@@ -72,9 +72,9 @@ private:
 // The backend's end of a queue, as the frontend's nodes tell it.
 class Wire : NoCopy {
 public:
-    explicit Wire(Vif& vif, uint32_t index = 0) noexcept;
+    explicit Wire(Frontend& vif, uint32_t index = 0) noexcept;
 
-    Vif& vif;
+    Frontend& vif;
     const uint32_t tx_port;
     const uint32_t rx_port;
     PeerBack tx;
@@ -133,7 +133,7 @@ struct Poll {
     bool enough = true; // refill() had memory
 
     // check: the bytes are pattern().
-    static Poll run(Vif& vif, uint32_t index = 0, uint32_t max = XPV_NETFRONT_BATCH,
+    static Poll run(Frontend& vif, uint32_t index = 0, uint32_t max = XPV_NETFRONT_BATCH,
                     bool check = true) noexcept;
 };
 
@@ -144,18 +144,18 @@ extern uint8_t seen[65600 + page_size];
 void fill(uint32_t seed) noexcept;
 
 // xpv_netfront_tx() of one run, in softirq context.
-uint32_t send(Vif& vif, const uint8_t* bytes, uint32_t length, xpv_offload offload = {},
+uint32_t send(Frontend& vif, const uint8_t* bytes, uint32_t length, xpv_offload offload = {},
               bool more = false, uint32_t index = 0, bool ipv6 = false) noexcept;
 
 // The same for an owner who waits for number to come back in vif.os.done.
-uint32_t send_owned(Vif& vif, const uint8_t* bytes, uint32_t length, uintptr_t number,
+uint32_t send_owned(Frontend& vif, const uint8_t* bytes, uint32_t length, uintptr_t number,
                     bool at_limit = false, bool more = false) noexcept;
 
 // xpv_netfront_tx_poll(), in softirq context.
-bool poll_tx(Vif& vif, uint32_t index = 0, bool late = false) noexcept;
+bool poll_tx(Frontend& vif, uint32_t index = 0, bool late = false) noexcept;
 
 // The poller runs dry, and the scheduler lets it go: xpv_netfront_idle() and _done(), in
 // softirq context. False: there is work.
-bool idle(Vif& vif, uint32_t index = 0) noexcept;
+bool idle(Frontend& vif, uint32_t index = 0) noexcept;
 
 } // namespace xpv::fake

@@ -8,10 +8,10 @@
 using namespace xpv;
 using fake::Call;
 using fake::Context;
+using fake::Frontend;
 using fake::In;
 using fake::Poll;
 using fake::send;
-using fake::Vif;
 using fake::Wire;
 using test::each;
 
@@ -20,7 +20,7 @@ namespace {
 const uint8_t bytes[65536] = {};
 
 // The device noticed; what it does from here on.
-void is_broken(Vif& vif, uint32_t index = 0) noexcept {
+void is_broken(Frontend& vif, uint32_t index = 0) noexcept {
     CHECK_EQ(vif.world.ends.asked(XPV_BROKE), 1u);
     const uint32_t eois = vif.world.account.calls(Call::Eoi);
     const uint32_t sends = vif.world.account.calls(Call::Notify);
@@ -57,13 +57,13 @@ void is_broken(Vif& vif, uint32_t index = 0) noexcept {
 }
 
 // The transmitter looks at the responses.
-void look(Vif& vif) noexcept { (void)fake::poll_tx(vif); }
+void look(Frontend& vif) noexcept { (void)fake::poll_tx(vif); }
 
 } // namespace
 
 TEST(netfront_hostile_tx_ids) {
     for (uint32_t id : each(255u, 254u, 200u, 256u, 0x8000u, 0xffffu)) { // in flight: 0..3
-        Vif vif;
+        Frontend vif;
         CHECK(vif.connect());
         Wire wire{vif};
         for (uint32_t i = 0; i < 4; ++i)
@@ -76,7 +76,7 @@ TEST(netfront_hostile_tx_ids) {
 }
 
 TEST(netfront_hostile_tx_id_twice) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t i = 0; i < 4; ++i)
@@ -92,7 +92,7 @@ TEST(netfront_hostile_tx_id_twice) {
 // Null responses are for extras: as many, and no id comes back by them.
 TEST(netfront_hostile_tx_null) {
     for (uint32_t extras : each(0u, 1u, 2u)) {
-        Vif vif;
+        Frontend vif;
         CHECK(vif.connect());
         Wire wire{vif};
         for (uint32_t i = 0; i < 5; ++i)
@@ -112,7 +112,7 @@ TEST(netfront_hostile_tx_null) {
 // XSA-391: the producer ahead of all requests, or behind what was consumed.
 TEST(netfront_hostile_tx_producer) {
     for (uint32_t wrong : each(1u, 2u, 256u, 257u, 0x7fffffffu, 0x80000000u, 0xffffffffu)) {
-        Vif vif;
+        Frontend vif;
         CHECK(vif.connect());
         Wire wire{vif};
         for (uint32_t i = 0; i < 10; ++i)
@@ -128,7 +128,7 @@ TEST(netfront_hostile_tx_producer) {
 
 TEST(netfront_hostile_rx_producer) {
     for (uint32_t wrong : each(257u, 300u, 0x7fffffffu, 0x80000000u, 0xfffffffeu, 0xffffffffu)) {
-        Vif vif;
+        Frontend vif;
         CHECK(vif.connect());
         Wire wire{vif};
         for (uint32_t i = 0; i < 10; ++i)
@@ -146,7 +146,7 @@ TEST(netfront_hostile_rx_producer) {
 // the others of that poll, goes up; they are freed when it lets go.
 TEST(netfront_hostile_rx_keeps_pages) {
     for (uint32_t kept = 1; kept <= 16; kept *= 2) {
-        Vif vif;
+        Frontend vif;
         CHECK(vif.connect());
         Wire wire{vif};
         const uint32_t ref = wire.next_ref();
@@ -171,7 +171,7 @@ TEST(netfront_hostile_rx_keeps_pages) {
 
 // Pages that are copied from never change hands, held or not.
 TEST(netfront_hostile_rx_holds_copied_pages) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t i = 0; i < 256; ++i)
@@ -186,7 +186,7 @@ TEST(netfront_hostile_rx_holds_copied_pages) {
 
 // Slots, sizes and flags of noise: never more than packets lost.
 TEST(netfront_hostile_rx_noise) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     uint32_t random = 99;
@@ -214,7 +214,7 @@ TEST(netfront_hostile_tx_noise) {
     uint32_t random = 5;
     uint32_t breaks = 0;
     for (uint32_t round = 0; round < 200; ++round) {
-        Vif vif;
+        Frontend vif;
         CHECK(vif.connect());
         Wire wire{vif};
         for (uint32_t i = 0; i < 300 && vif.world.ends.asked(XPV_BROKE) == 0; ++i) {
@@ -240,7 +240,7 @@ TEST(netfront_hostile_tx_noise) {
 
 // The backend's event indices only decide about notifications.
 TEST(netfront_hostile_event_indices) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t i = 0; i < 500; ++i) {
@@ -261,7 +261,7 @@ TEST(netfront_hostile_event_indices) {
 
 // One queue is enough to break the device, and all of it comes back.
 TEST(netfront_hostile_one_of_many_queues) {
-    Vif vif{4};
+    Frontend vif{4};
     CHECK(vif.connect());
     Wire good{vif, 0};
     Wire bad{vif, 2};
@@ -278,7 +278,7 @@ TEST(netfront_hostile_one_of_many_queues) {
 
 // Breaking it again and again leaks nothing, however often.
 TEST(netfront_hostile_again_and_again) {
-    Vif vif{2};
+    Frontend vif{2};
     CHECK(vif.connect());
     for (uint32_t i = 0; i < 50; ++i) {
         Wire wire{vif, i % 2};

@@ -7,17 +7,17 @@
 
 using namespace xpv;
 using fake::Call;
+using fake::Frontend;
 using fake::packet_bytes;
 using fake::Poll;
 using fake::send;
 using fake::send_owned;
-using fake::Vif;
 using fake::Wire;
 using test::each;
 
 // The backend lets go of the rings before their grants end.
 TEST(netfront_leave_reconnects_after_the_backend_let_go) {
-    Vif vif{4};
+    Frontend vif{4};
     CHECK(vif.connect());
     for (uint32_t i = 0; i < 20; ++i) {
         Wire first{vif, 0}; // maps its rings
@@ -39,11 +39,11 @@ TEST(netfront_leave_reconnects_after_the_backend_let_go) {
 
 // The backend is Closed when its wait ends, and will say nothing more.
 TEST(netfront_leave_reconnects_without_another_event) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     vif.world.ends.on_wait(
         [](void* context, uint16_t) {
-            static_cast<Vif*>(context)->peer_state(XenbusStateClosed);
+            static_cast<Frontend*>(context)->peer_state(XenbusStateClosed);
             return true;
         },
         &vif);
@@ -54,7 +54,7 @@ TEST(netfront_leave_reconnects_without_another_event) {
 
 // A backend that never lets go costs a bounded wait; what it holds is deferred quietly.
 TEST(netfront_leave_reconnects_without_the_backend) {
-    Vif vif{2};
+    Frontend vif{2};
     CHECK(vif.connect());
     Wire wire{vif, 0};
     vif.world.ends.on_wait(nullptr, nullptr);
@@ -71,7 +71,7 @@ TEST(netfront_leave_reconnects_without_the_backend) {
 // that it still holds.
 TEST(netfront_leave_is_quiet) {
     for (uint32_t how = 0; how < 4; ++how) {
-        Vif vif;
+        Frontend vif;
         CHECK(vif.connect());
         Wire wire{vif};
         CHECK_EQ(send(vif, packet_bytes, 3000), XPV_NETFRONT_TX_SENT);
@@ -104,7 +104,7 @@ TEST(netfront_leave_is_quiet) {
 
 // The work that a break asked for may run when another connection has taken its place.
 TEST(netfront_leave_late_break) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     {
         Wire wire{vif};
@@ -127,7 +127,7 @@ TEST(netfront_leave_late_break) {
 // and the first look at the new backend connects.
 TEST(netfront_leave_resumes) {
     for (uint32_t phase = 0; phase < 6; ++phase) {
-        Vif vif{2};
+        Frontend vif{2};
         switch (phase) {
         case 0: // Initialising
             vif.peer_state(XenbusStateInitialising);
@@ -183,7 +183,7 @@ TEST(netfront_leave_resumes) {
 }
 
 TEST(netfront_leave_no_resume_after_remove) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     vif.handle(XPV_REMOVE);
     vif.peer_state(XenbusStateInitWait);
@@ -196,7 +196,7 @@ TEST(netfront_leave_no_resume_after_remove) {
 // The node's MTU is looked at for each connection, but taken only when somebody changed
 // the node: an administrator's own stays.
 TEST(netfront_leave_mtu) {
-    Vif vif;
+    Frontend vif;
     vif.world.bus.own.set("mtu", 1400);
     CHECK(vif.create());
     uint8_t mac[6];
@@ -242,7 +242,7 @@ TEST(netfront_leave_no_leftovers) {
         each("xdp-headroom", "ctrl-ring-ref", "event-channel-ctrl", "request-multicast-control",
              "feature-gso-tcpv4-prefix", "feature-gso-tcpv6-prefix", "tx-ring-ref", "rx-ring-ref",
              "event-channel", "queue-0/tx-ring-ref", "queue-3/event-channel-rx");
-    Vif vif{2};
+    Frontend vif{2};
     for (const char* key : keys)
         vif.world.bus.own.set(key, 1);
     vif.world.bus.own.set("multi-queue-num-queues", 4);

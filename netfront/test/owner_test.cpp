@@ -7,6 +7,7 @@
 
 using namespace xpv;
 using fake::Context;
+using fake::Frontend;
 using fake::idle;
 using fake::In;
 using fake::packet_bytes;
@@ -14,7 +15,6 @@ using fake::poll_tx;
 using fake::seen;
 using fake::send;
 using fake::send_owned;
-using fake::Vif;
 using fake::Wire;
 using test::each;
 
@@ -23,9 +23,9 @@ namespace {
 constexpr uint32_t sent = XPV_NETFRONT_TX_SENT;
 constexpr uint32_t dropped = XPV_NETFRONT_TX_DROPPED;
 
-uint32_t wait_ms(Vif& vif) noexcept { return xpv_netfront_tx_wait_ms(vif.queue()); }
+uint32_t wait_ms(Frontend& vif) noexcept { return xpv_netfront_tx_wait_ms(vif.queue()); }
 
-void release(Vif& vif) noexcept {
+void release(Frontend& vif) noexcept {
     const In in{vif.world.account, Context::Softirq};
     xpv_netfront_tx_release(vif.queue());
 }
@@ -35,7 +35,7 @@ void release(Vif& vif) noexcept {
 // A backend that answers nothing keeps no packet longer than about a second; each wait is
 // twice the one before, and only a whole wait counts.
 TEST(netfront_owner_waits_are_bounded) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     CHECK_EQ(wait_ms(vif), 0u);
@@ -76,7 +76,7 @@ TEST(netfront_owner_waits_are_bounded) {
 
 // A backend that answers, however slowly, is waited for.
 TEST(netfront_owner_slow_backend) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uintptr_t i = 1; i <= 100; ++i)
@@ -99,7 +99,7 @@ TEST(netfront_owner_slow_backend) {
 // The link goes down: owners get what they have, once, and what is answered later finds
 // the ring in order.
 TEST(netfront_owner_link_down) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t round = 0; round < 5; ++round) {
@@ -121,14 +121,14 @@ TEST(netfront_owner_link_down) {
         CHECK_EQ(vif.os.done_bytes, 150 * 1000u + 60);
         (void)idle(vif);
     }
-    xpv_netfront_view view;
-    CHECK(xpv_netfront_look(vif.device, 0, &view));
-    CHECK_EQ(view.tx.in_flight, 0u);
+    xpv_netfront_rings rings;
+    CHECK(xpv_netfront_view(vif.device, 0, &rings));
+    CHECK_EQ(rings.tx.in_flight, 0u);
 }
 
 // A backend that is told to go may keep its rings for long; owners do not wait for that.
 TEST(netfront_owner_while_the_backend_closes) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     for (uintptr_t i = 1; i <= 10; ++i)
         CHECK_EQ(send_owned(vif, packet_bytes, 60, i), sent);
@@ -141,7 +141,7 @@ TEST(netfront_owner_while_the_backend_closes) {
 // Every byte that was sent is answered once: what BQL adds up, over packets of all sizes,
 // owned or not, in any order.
 TEST(netfront_owner_bytes) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     uint64_t bytes = 0;
@@ -175,7 +175,7 @@ TEST(netfront_owner_bytes) {
 // At a limit that is nobody's packet: BQL has stopped the queue.
 TEST(netfront_owner_nobody_at_the_limit) {
     for (const bool split : each(true, false)) {
-        Vif vif;
+        Frontend vif;
         vif.settings.net.split = split;
         CHECK(vif.connect());
         Wire wire{vif};
@@ -206,7 +206,7 @@ TEST(netfront_owner_nobody_at_the_limit) {
 
 // Events are asked for until the packet that met the limit is answered, not for ever.
 TEST(netfront_owner_limit_is_over) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
@@ -246,7 +246,7 @@ TEST(netfront_owner_nothing_unnegotiated) {
               Row{"feature-ipv6-csum-offload", "0", blank, true},
               Row{"feature-gso-tcpv4", "0", v4, false}, Row{"feature-gso-tcpv6", "0", v6, true})) {
         for (const bool lacking : each(false, true)) {
-            Vif vif;
+            Frontend vif;
             if (lacking)
                 vif.world.bus.peer.set(row.node, row.text);
             CHECK(vif.connect());

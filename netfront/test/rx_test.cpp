@@ -6,9 +6,9 @@
 
 using namespace xpv;
 using fake::Call;
+using fake::Frontend;
 using fake::idle;
 using fake::Poll;
-using fake::Vif;
 using fake::Wire;
 using test::each;
 
@@ -20,7 +20,7 @@ constexpr uint8_t gso = XEN_NETIF_EXTRA_TYPE_GSO;
 constexpr uint8_t more_extra = XEN_NETIF_EXTRA_FLAG_MORE;
 
 // A good packet still comes through, and no buffer is missing.
-void still_works(Vif& vif, Wire& wire) noexcept {
+void still_works(Frontend& vif, Wire& wire) noexcept {
     wire.give_packet(3000);
     wire.give_packet(60);
     wire.publish_rx();
@@ -35,7 +35,7 @@ void still_works(Vif& vif, Wire& wire) noexcept {
 } // namespace
 
 TEST(netfront_rx_posts_all_buffers) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     CHECK_EQ(wire.rx.requests(), 256u);
@@ -55,7 +55,7 @@ TEST(netfront_rx_posts_all_buffers) {
 }
 
 TEST(netfront_rx_small_packets_are_copied) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     const uint32_t grants = vif.world.account.calls(Call::Grant);
@@ -75,7 +75,7 @@ TEST(netfront_rx_small_packets_are_copied) {
 }
 
 TEST(netfront_rx_large_packets_take_their_pages) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     uint32_t pages = 0;
@@ -91,7 +91,7 @@ TEST(netfront_rx_large_packets_take_their_pages) {
         CHECK_EQ(poll.copied, 0u);
         CHECK_EQ(poll.bytes, 3 * size);
         CHECK_EQ(poll.wrong, 0u);
-        CHECK_EQ(vif.world.account.calls(Call::End), ends + 1); // one batch a poll
+        CHECK_EQ(vif.world.account.calls(Call::End), ends + 1); // one batch per poll
         CHECK_EQ(wire.rx.raw.req_prod() - wire.rx.rsp_prod, 256u);
     }
     CHECK_EQ(vif.counters().rx_pages_up, pages);
@@ -101,7 +101,7 @@ TEST(netfront_rx_large_packets_take_their_pages) {
 
 TEST(netfront_rx_copybreak) {
     for (uint32_t limit : each(0u, 14u, 1514u, 4096u)) {
-        Vif vif;
+        Frontend vif;
         vif.settings.rx_copybreak = limit;
         CHECK(vif.connect());
         Wire wire{vif};
@@ -122,7 +122,7 @@ TEST(netfront_rx_copybreak) {
 
 // Chains of 1..max+2 slots, with and without extras before the data goes on.
 TEST(netfront_rx_chains) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t slots = 1; slots <= 21; ++slots) {
@@ -155,7 +155,7 @@ TEST(netfront_rx_chains) {
 }
 
 TEST(netfront_rx_offloads) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint16_t flags : each<uint16_t>(0, NETRXF_csum_blank, NETRXF_data_validated,
@@ -187,7 +187,7 @@ TEST(netfront_rx_extras) {
              Row{XEN_NETIF_EXTRA_TYPE_MCAST_ADD, 0, 0, true});
     for (const Row& row : rows) {
         for (uint32_t slots : each(1u, 3u)) {
-            Vif vif;
+            Frontend vif;
             CHECK(vif.connect());
             Wire wire{vif};
             for (uint32_t i = 0; i < slots; ++i) {
@@ -222,7 +222,7 @@ TEST(netfront_rx_bad_slots) {
              Row{100, 4096, false}, Row{100, 65535, false}, Row{1, 65535, false},
              Row{4096, 1, false}, Row{4096, 0, true}, Row{100, 3996, true}, Row{14, 2, true});
     for (const Row& row : rows) {
-        Vif vif;
+        Frontend vif;
         CHECK(vif.connect());
         Wire wire{vif};
         for (uint32_t slots = 1; slots <= 4; ++slots) {
@@ -248,7 +248,7 @@ TEST(netfront_rx_bad_slots) {
 
 // The Ethernet header lies in the first slot.
 TEST(netfront_rx_first_slot) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (int16_t first = 1; first <= 15; ++first) {
@@ -265,7 +265,7 @@ TEST(netfront_rx_first_slot) {
 }
 
 TEST(netfront_rx_size_limit) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t size : each(65557u, 65558u, 69632u, 77824u)) {
@@ -279,7 +279,7 @@ TEST(netfront_rx_size_limit) {
 
 // A backend may show a packet slot by slot.
 TEST(netfront_rx_packets_in_pieces) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t slots = 1; slots <= 22; ++slots) {
@@ -307,7 +307,7 @@ TEST(netfront_rx_packets_in_pieces) {
 
 // A chain that never ends costs nothing but the packet.
 TEST(netfront_rx_endless_chain) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t round = 0; round < 20; ++round) {
@@ -334,7 +334,7 @@ TEST(netfront_rx_endless_chain) {
 }
 
 TEST(netfront_rx_takes_no_more_than_asked) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t i = 0; i < 200; ++i)
@@ -352,7 +352,7 @@ TEST(netfront_rx_takes_no_more_than_asked) {
 
 // The buffers go round for long, in changing order.
 TEST(netfront_rx_goes_round) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     uint32_t random = 1;
@@ -370,7 +370,7 @@ TEST(netfront_rx_goes_round) {
 }
 
 TEST(netfront_rx_without_memory) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     uint32_t posted = 256;
@@ -400,7 +400,7 @@ TEST(netfront_rx_without_memory) {
 }
 
 TEST(netfront_rx_notifies_when_asked) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     const xpv_evtchn* channel = vif.world.events.at(wire.rx_port);
@@ -421,7 +421,7 @@ TEST(netfront_rx_notifies_when_asked) {
 }
 
 TEST(netfront_rx_one_eoi_an_event) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     const xpv_evtchn* channel = vif.world.events.at(wire.rx_port);

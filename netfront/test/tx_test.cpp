@@ -8,6 +8,7 @@ using namespace xpv;
 using fake::Call;
 using fake::Context;
 using fake::fill;
+using fake::Frontend;
 using fake::idle;
 using fake::In;
 using fake::packet_bytes;
@@ -15,7 +16,6 @@ using fake::poll_tx;
 using fake::seen;
 using fake::send;
 using fake::send_owned;
-using fake::Vif;
 using fake::Wire;
 using test::each;
 
@@ -30,7 +30,7 @@ bool same(const uint8_t* a, const uint8_t* b, uint32_t length) noexcept {
 }
 
 // Full to the point where the queue stops; the packets sent.
-uint32_t fill_ring(Vif& vif) noexcept {
+uint32_t fill_ring(Frontend& vif) noexcept {
     for (uint32_t n = 1; n < 400; ++n)
         if (send(vif, packet_bytes, 100) == stop)
             return n;
@@ -41,7 +41,7 @@ uint32_t fill_ring(Vif& vif) noexcept {
 class Answerer : NoCopy {
 public:
     // It wants a notification when so many requests are there.
-    Answerer(Vif& vif, Wire& wire, uint32_t wanted) noexcept
+    Answerer(Frontend& vif, Wire& wire, uint32_t wanted) noexcept
         : vif_{vif}, wire_{wire}, wanted_{wanted} {
         vif.world.events.on_notify(
             [](void* context, uint32_t) { static_cast<Answerer*>(context)->answer(); }, this);
@@ -55,7 +55,7 @@ private:
         (void)wire_.tx.arm(wanted_);
     }
 
-    Vif& vif_;
+    Frontend& vif_;
     Wire& wire_;
     const uint32_t wanted_;
 };
@@ -63,7 +63,7 @@ private:
 } // namespace
 
 TEST(netfront_tx_sizes) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     uint32_t seed = 0;
@@ -88,7 +88,7 @@ TEST(netfront_tx_sizes) {
 }
 
 TEST(netfront_tx_refuses_sizes) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     uint32_t drops = 0;
@@ -104,7 +104,7 @@ TEST(netfront_tx_refuses_sizes) {
 
 // However the packet lies in memory.
 TEST(netfront_tx_runs) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     fill(3);
@@ -135,7 +135,7 @@ TEST(netfront_tx_runs) {
 }
 
 TEST(netfront_tx_offloads) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint8_t csum : each<uint8_t>(XPV_CSUM_NONE, XPV_CSUM_VALIDATED, XPV_CSUM_BLANK)) {
@@ -166,7 +166,7 @@ TEST(netfront_tx_offloads) {
 }
 
 TEST(netfront_tx_without_sg) {
-    Vif vif;
+    Frontend vif;
     vif.world.bus.peer.set("feature-sg", "0");
     CHECK(vif.connect());
     Wire wire{vif};
@@ -177,7 +177,7 @@ TEST(netfront_tx_without_sg) {
 
 // Packets that follow each other are shown together and cost one notification.
 TEST(netfront_tx_batches) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     CHECK(!wire.tx.arm());
@@ -202,7 +202,7 @@ TEST(netfront_tx_batches) {
 }
 
 TEST(netfront_tx_stops_and_wakes) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
@@ -242,7 +242,7 @@ TEST(netfront_tx_stops_and_wakes) {
 
 // Owners get each packet back once, when the backend has answered it and not before.
 TEST(netfront_tx_hands_packets_back) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (const uint32_t size : each(60u, 1514u, 9000u)) {
@@ -272,7 +272,7 @@ TEST(netfront_tx_hands_packets_back) {
 // Dropped packets stay the caller's; those that the backend never answers come back
 // when the connection ends.
 TEST(netfront_tx_hands_all_packets_back_at_the_end) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     CHECK_EQ(send_owned(vif, packet_bytes, 13, 1), dropped);
     CHECK_EQ(vif.os.held.outstanding(), 0u);
@@ -292,7 +292,7 @@ TEST(netfront_tx_hands_all_packets_back_at_the_end) {
 TEST(netfront_tx_asks_for_owners_at_their_limit) {
     for (const uint32_t count : each(1u, 2u, 3u, 7u, 100u, 237u)) {
         for (const bool at_limit : each(false, true)) {
-            Vif vif;
+            Frontend vif;
             CHECK(vif.connect());
             Wire wire{vif};
             const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
@@ -329,7 +329,7 @@ TEST(netfront_tx_asks_for_owners_at_their_limit) {
 
 // The backend answers all in the moment in which an event is asked for.
 TEST(netfront_tx_answers_while_it_asks) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     const Answerer answerer{vif, wire, 1};
@@ -341,7 +341,7 @@ TEST(netfront_tx_answers_while_it_asks) {
 
 // The backend answers in the moment in which the queue is about to stop.
 TEST(netfront_tx_answers_while_it_stops) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     // It is told when the ring is as full as it gets, and answers all at once.
@@ -354,7 +354,7 @@ TEST(netfront_tx_answers_while_it_stops) {
 
 // An event is no spurious one because the transmitter took its responses first.
 TEST(netfront_tx_sends_before_it_polls) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
@@ -377,7 +377,7 @@ TEST(netfront_tx_sends_before_it_polls) {
 // Asked for half; then the ring is full, and its own question is answered at once, by
 // fewer than half: what was asked for first is asked for again.
 TEST(netfront_tx_asks_again_after_it_nearly_stopped) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     const xpv_evtchn* channel = vif.world.events.at(wire.tx_port);
@@ -405,7 +405,7 @@ TEST(netfront_tx_asks_again_after_it_nearly_stopped) {
 
 // A full ring is shown even when more packets were to follow.
 TEST(netfront_tx_stops_within_a_batch) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     uint32_t n = 0;
@@ -417,7 +417,7 @@ TEST(netfront_tx_stops_within_a_batch) {
 }
 
 TEST(netfront_tx_error_answers) {
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (int16_t status : each<int16_t>(NETIF_RSP_DROPPED, NETIF_RSP_ERROR, -32768, 2, 32767)) {
@@ -434,7 +434,7 @@ TEST(netfront_tx_error_answers) {
 }
 
 TEST(netfront_tx_shared_channel) {
-    Vif vif;
+    Frontend vif;
     vif.settings.net.split = false;
     CHECK(vif.connect());
     Wire wire{vif};
@@ -453,7 +453,7 @@ TEST(netfront_tx_shared_channel) {
 }
 
 TEST(netfront_tx_many_queues) {
-    Vif vif{4};
+    Frontend vif{4};
     CHECK(vif.connect());
     for (uint32_t i = 0; i < 4; ++i) {
         fill(i);

@@ -7,11 +7,11 @@
 using namespace xpv;
 using fake::Call;
 using fake::fill;
+using fake::Frontend;
 using fake::packet_bytes;
 using fake::poll_tx;
 using fake::seen;
 using fake::send;
-using fake::Vif;
 using fake::Wire;
 using test::each;
 
@@ -23,8 +23,8 @@ constexpr uint32_t dropped = XPV_NETFRONT_TX_DROPPED;
 } // namespace
 
 // A steady stream stays in few pages.
-TEST(netfront_tx_room_reuses_pages) {
-    Vif vif;
+TEST(netfront_tx_layout_reuses_pages) {
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t i = 0; i < 5000; ++i) {
@@ -44,13 +44,13 @@ TEST(netfront_tx_room_reuses_pages) {
 }
 
 // Small packets lie side by side, so that the backend copies many from one grant.
-TEST(netfront_tx_room_shares_pages) {
+TEST(netfront_tx_layout_shares_pages) {
     struct Size {
         uint32_t bytes, in_a_page;
     };
     for (const Size size : each(Size{14, 16}, Size{256, 16}, Size{257, 2}, Size{2048, 2},
                                 Size{2049, 1}, Size{4096, 1})) {
-        Vif vif;
+        Frontend vif;
         CHECK(vif.connect());
         Wire wire{vif};
         for (uint32_t i = 0; i < 64; ++i)
@@ -68,9 +68,9 @@ TEST(netfront_tx_room_shares_pages) {
 }
 
 // As many packets of mixed sizes as there is room for, each read when all are there.
-TEST(netfront_tx_room_packets_keep_apart) {
+TEST(netfront_tx_layout_packets_keep_apart) {
     constexpr uint32_t sizes[] = {60, 256, 257, 1514, 14, 2048, 2049, 90, 4096, 700};
-    Vif vif;
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t round = 0; round < 30; ++round) {
@@ -97,8 +97,8 @@ TEST(netfront_tx_room_packets_keep_apart) {
 }
 
 // XSA-403: no byte in a granted page but what was sent to this backend.
-TEST(netfront_tx_room_shows_only_packets) {
-    Vif vif;
+TEST(netfront_tx_layout_shows_only_packets) {
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     constexpr uint8_t secret = 0xa7;
@@ -117,8 +117,8 @@ TEST(netfront_tx_room_shows_only_packets) {
     CHECK_EQ(leaked, 0u);
 }
 
-TEST(netfront_tx_room_without_memory) {
-    Vif vif;
+TEST(netfront_tx_layout_without_memory) {
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     fill(1);
@@ -136,9 +136,9 @@ TEST(netfront_tx_room_without_memory) {
     }
     CHECK(failures >= 4);
     (void)poll_tx(vif);
-    xpv_netfront_view view;
-    CHECK(xpv_netfront_look(vif.device, 0, &view));
-    CHECK_EQ(view.tx.in_flight, 0u); // ids
+    xpv_netfront_rings rings;
+    CHECK(xpv_netfront_view(vif.device, 0, &rings));
+    CHECK_EQ(rings.tx.in_flight, 0u); // ids
     CHECK_EQ(send(vif, packet_bytes, 65535), sent);
     for (uint32_t i = 0; i < 500; ++i) {
         wire.serve_tx();
@@ -147,8 +147,8 @@ TEST(netfront_tx_room_without_memory) {
 }
 
 // The backend keeps pages mapped: on disconnecting exactly those are deferred.
-TEST(netfront_tx_room_still_mapped) {
-    Vif vif;
+TEST(netfront_tx_layout_still_mapped) {
+    Frontend vif;
     CHECK(vif.connect());
     Wire wire{vif};
     for (uint32_t i = 0; i < 10; ++i)
