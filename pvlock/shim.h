@@ -25,7 +25,7 @@ void xpv_pvlock_kernel_exit(void);
 const char *xpv_pvlock_kernel_mode(void);
 
 /*
- * Inside kernel.c. The trampolines, what they lead to, and what is traced to keep ftrace on.
+ * Inside hooks.c. The trampolines, what they lead to, and what is traced to keep ftrace on.
  */
 struct qspinlock;
 struct qrwlock;
