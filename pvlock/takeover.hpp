@@ -17,7 +17,7 @@ public:
     int set(bool on) noexcept {
         if (on == in_charge_)
             return 0;
-        if (on && hooked_ == 0) {
+        if (hooked_ == 0) { // so it is on
             const int err = hook_all();
             if (err != 0)
                 return err;

@@ -133,24 +133,25 @@ def background(options):
     return f"sh -c \"echo '{options} ms=600000' > {TEST}\""
 
 
-def switched(name, job, figures_of):
-    """On and off while a job goes on; in the background, $! is to be killed at the end."""
+def switched(name, job, figures_of, times=None):
+    """On and off while a job goes on, a shell's that is killed in the end."""
+    times = times or SWITCHES
     guest(name, f"echo > {STATS}")
     result = parse(guest(
         name, f"{job} & job=$!; sleep 0.2; read begin rest < /proc/uptime; n=0; "
-              f"while [ $n -lt {SWITCHES} ]; do n=$((n + 1)); "
+              f"while [ $n -lt {times} ]; do n=$((n + 1)); "
               f"echo $((n % 2)) > {KNOBS}/kernel || exit 1; sleep 0.01; done; "
               "read end rest < /proc/uptime; kill -0 $job || exit 2; "
               f"kill -9 $job; wait $job; echo 0 > {KNOBS}/kernel; {figures_of}; "
               "echo begin: $begin; echo end: $end",
-        timeout=300 + 10 * SWITCHES))
+        timeout=300 + 10 * times))
     took = float(result["end"]) - float(result["begin"])
-    told(f"switched {SWITCHES} times in {took:.1f} s", result, stats(name))
+    told(f"switched {times} times in {took:.1f} s", result, stats(name))
     sound(name, result)
 
 
-def switches(name, options):
-    switched(name, background(options), f"cat {TEST}")
+def switches(name, options, times=None):
+    switched(name, background(options), f"cat {TEST}", times)
 
 
 def switches_crowd(name, what):
@@ -158,6 +159,24 @@ def switches_crowd(name, what):
     switched(name, f"sh -c \"while lab-crowd {what} 8 50 > /tmp/crowd.new; do "
                    "grep -qx 'exact: 1' /tmp/crowd.new || exit 1; "
                    "mv /tmp/crowd.new /tmp/crowd; done\"", "cat /tmp/crowd")
+
+
+def locktorture(name):
+    """Linux's own, of every kind that waits in what is taken over, on and off. In a lab whose
+    modules have it (scripts/locktorture); it counts who is inside."""
+    if "locktorture" not in guest(name, "ls /lib/modules/xpv/"):
+        say("no locktorture.ko here")
+        return
+    for kind in ("spin_lock", "spin_lock_irq", "rw_lock", "rw_lock_irq"):
+        guest(name, f"dmesg -C; echo > {STATS}; modprobe locktorture torture_type={kind} "
+                    "nwriters_stress=8 nreaders_stress=8 stutter=0 shuffle_interval=1")
+        guest(name, f"n=0; while [ $n -lt {SWITCHES} ]; do n=$((n + 1)); "
+                    f"echo $((n % 2)) > {KNOBS}/kernel || exit 1; sleep 0.05; done; "
+                    f"echo 0 > {KNOBS}/kernel; rmmod locktorture", timeout=300 + 10 * SWITCHES)
+        log = guest(name, "dmesg")
+        say("; ".join(line.split("] ", 1)[-1] for line in log.splitlines() if "Total: " in line))
+        check("End of test: SUCCESS" in log and "FAILURE" not in log and "!!!" not in log, log)
+        sound(name, {"exact": 1})
 
 
 def hotplug(name):
@@ -233,7 +252,7 @@ def kprobes(name):
             seen, waited = hits(name), stats(name)["contended"]
             say(f"{first} first: {seen} hits, {waited} waited")
             check(seen[0] > 0 and seen[1] >= waited > 0, f"{seen} hits, {waited} waited")
-            switches(name, IRQS)
+            switches(name, IRQS, 4)
         finally:
             no_probes(name)
         torture(name, LOCK)
@@ -249,7 +268,7 @@ def tracers(name):
         try:
             torture(name, LOCK)
             torture(name, RWLOCK)
-            switches(name, IRQS)
+            switches(name, IRQS, 4)
             seen = guest(name, f"grep -c {SLOW[MODE]} {TRACING}/trace", ok=False).strip()
             say(f"{tracer}: {seen} lines of it in the trace")
             check(int(seen) > 0, f"{tracer} sees nothing of {SLOW[MODE]}")
@@ -343,6 +362,7 @@ TESTS = {
     "switches-rwlock": (switches, RWLOCK),
     "switches-files": (switches_crowd, "files"),
     "switches-messages": (switches_crowd, "messages"),
+    "locktorture": (locktorture,),
     "hotplug": (hotplug,),
     "kprobes": (kprobes,),
     "tracers": (tracers,),

@@ -63,8 +63,8 @@ static int nmi_came(unsigned int type, struct pt_regs *regs)
 	if (!xchg(&self->on_its_way, 0))
 		return NMI_DONE;
 	before = blocked(cpu);
-	self->counts.waited += nmi_ours ? xpv_spin_is_locked(&nmi_lock) :
-					  arch_spin_is_locked(&nmi_kernel);
+	if (nmi_ours ? xpv_spin_is_locked(&nmi_lock) : arch_spin_is_locked(&nmi_kernel))
+		self->counts.waited++;
 	start = sched_clock();
 	if (nmi_ours)
 		xpv_spin_lock(&nmi_lock);
