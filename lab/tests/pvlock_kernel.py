@@ -249,9 +249,10 @@ def kprobes(name):
         probes(name, ["ksys_write", SLOW[MODE]])
         try:
             torture(name, LOCK)  # switches it on
-            seen, waited = hits(name), stats(name)["contended"]
+            waited, seen = stats(name)["contended"], hits(name)
             say(f"{first} first: {seen} hits, {waited} waited")
-            check(seen[0] > 0 and seen[1] >= waited > 0, f"{seen} hits, {waited} waited")
+            # A probe that interrupts one is not counted, and so few are.
+            check(seen[0] > 0 and seen[1] > 0.99 * waited > 0, f"{seen} hits, {waited} waited")
             switches(name, IRQS, 4)
         finally:
             no_probes(name)
