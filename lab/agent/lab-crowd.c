@@ -136,7 +136,9 @@ int main(int argc, char **argv)
 	begin = now();
 	for (i = 0; i < threads; i++)
 		if (pthread_create(&crowd[i].thread, NULL,
-				   !messages ? files : i < receivers ? receives : sends, &crowd[i]))
+				   !messages ? files : i < receivers ? receives :
+								       sends,
+				   &crowd[i]))
 			die("pthread_create");
 	usleep(atoi(argv[3]) * 1000);
 	stop = 1;

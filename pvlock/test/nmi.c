@@ -31,7 +31,7 @@ static DEFINE_PER_CPU_ALIGNED(struct nmi_cpu, nmi_cpus);
 static DEFINE_XPV_SPINLOCK(nmi_lock);
 static arch_spinlock_t nmi_kernel = __ARCH_SPIN_LOCK_UNLOCKED;
 static bool nmi_ours;
-static u64 nmi_total;		      /* under it */
+static u64 nmi_total; /* under it */
 static u32 nmi_hold;
 static void (*nmi_section)(unsigned int cpu);
 
