@@ -140,8 +140,9 @@ void xpv_pvlock_release(uint64_t *word, uint32_t cpu);
 /* sizeof(struct xpv_spinlock) in C++, which sees no configuration. */
 uint32_t xpv_pvlock_size_in_cpp(void);
 
-/* The kernel's slow paths. calls: its unlock comes to us when the lock is slow. */
-void xpv_pvlock_kernel_lock(uint32_t *word, uint32_t cpu, bool calls);
+/* The kernel's slow paths. pv: its unlock comes to us when the lock is slow. */
+void xpv_pvlock_kernel_lock_pv(uint32_t *word, uint32_t cpu);
+void xpv_pvlock_kernel_lock_native(uint32_t *word, uint32_t cpu);
 void xpv_pvlock_kernel_unlock(uint32_t *word, uint32_t cpu);
 /* An rwlock: its counts, and the spinlock in which waiters queue. */
 void xpv_pvlock_kernel_read(uint32_t *counts, void *queue, bool interrupt, uint32_t cpu);

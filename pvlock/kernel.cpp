@@ -57,6 +57,15 @@ struct Hooks {
 
 constinit pvlock::Takeover<Hooks> takeover;
 
+// Apart, so that who takes a lock at once saves no registers.
+template <class Words> [[gnu::noinline]] void wait(uint32_t& word, uint32_t cpu) noexcept {
+    pvlock::lock_slow<KernelLock<Words>>(word, cpu);
+}
+template <class Words> void lock(uint32_t& word, uint32_t cpu) noexcept {
+    if (!pvlock::lock_at_once<KernelLock<Words>>(word, cpu))
+        wait<Words>(word, cpu);
+}
+
 } // namespace
 
 int xpv_pvlock_takeover(bool on) { return takeover.set(on); }
@@ -64,11 +73,9 @@ void xpv_pvlock_takeover_end() { takeover.end(); }
 bool xpv_pvlock_taken_over() { return takeover.in_charge(); }
 uint32_t xpv_pvlock_hooks() { return takeover.hooks(); }
 
-void xpv_pvlock_kernel_lock(uint32_t* word, uint32_t cpu, bool calls) {
-    if (calls)
-        pvlock::lock_slow<KernelLock<pvlock::PvWord>>(*word, cpu);
-    else
-        pvlock::lock_slow<KernelLock<pvlock::NativeWord>>(*word, cpu);
+void xpv_pvlock_kernel_lock_pv(uint32_t* word, uint32_t cpu) { lock<pvlock::PvWord>(*word, cpu); }
+void xpv_pvlock_kernel_lock_native(uint32_t* word, uint32_t cpu) {
+    lock<pvlock::NativeWord>(*word, cpu);
 }
 void xpv_pvlock_kernel_unlock(uint32_t* word, uint32_t cpu) {
     pvlock::unlock_slow<KernelLock<pvlock::PvWord>>(*word, cpu);

@@ -205,7 +205,8 @@ template <class Faults, class Words> struct Policy : Faults {
                 return;
             }
         }
-        pvlock::lock_slow<Policy>(world().lock(i), me);
+        if (own || !pvlock::lock_at_once<Policy>(world().lock(i), me))
+            pvlock::lock_slow<Policy>(world().lock(i), me);
     }
     static bool trylock(int i) {
         Word word = load(world().lock(i));
