@@ -110,7 +110,8 @@ struct xpv_pvlock_cpu {
 	struct xpv_pvlock_node nodes[XPV_PVLOCK_LEVELS];
 	uint32_t level;	  /* waits in progress on this CPU */
 	uint32_t granted; /* times it may take a lock at once before it looks at its turn */
-	uint32_t reserved[2];
+	uint32_t number;  /* of the CPU; the kernel's locks alone ask */
+	uint32_t reserved;
 	int32_t *left;	     /* ... and how many of these are left, where pvlock.h finds it */
 	uint64_t turn_start; /* when it left a queue, by xpv_pvlock_clock() */
 	struct xpv_pvlock_stats stats;
@@ -141,8 +142,8 @@ void xpv_pvlock_release(uint64_t *word, uint32_t cpu);
 uint32_t xpv_pvlock_size_in_cpp(void);
 
 /* The kernel's slow paths. pv: its unlock comes to us when the lock is slow. */
-void xpv_pvlock_kernel_lock_pv(uint32_t *word, uint32_t cpu);
-void xpv_pvlock_kernel_lock_native(uint32_t *word, uint32_t cpu);
+void xpv_pvlock_kernel_lock_pv(uint32_t *word, struct xpv_pvlock_cpu *self);
+void xpv_pvlock_kernel_lock_native(uint32_t *word, struct xpv_pvlock_cpu *self);
 void xpv_pvlock_kernel_unlock(uint32_t *word, uint32_t cpu);
 /* An rwlock: its counts, and the spinlock in which waiters queue. */
 void xpv_pvlock_kernel_read(uint32_t *counts, void *queue, bool interrupt, uint32_t cpu);

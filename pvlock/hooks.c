@@ -46,7 +46,7 @@ u8 xpv_pvlock_in_charge;
 
 void xpv_pvlock_now_pv_lock(struct qspinlock *lock, u32 val)
 {
-	xpv_pvlock_kernel_lock_pv((u32 *)&lock->val, raw_smp_processor_id());
+	xpv_pvlock_kernel_lock_pv((u32 *)&lock->val, raw_cpu_read(xpv_pvlock_kernel_self));
 }
 
 void xpv_pvlock_now_pv_unlock(struct qspinlock *lock, u8 locked)
@@ -56,7 +56,7 @@ void xpv_pvlock_now_pv_unlock(struct qspinlock *lock, u8 locked)
 
 void xpv_pvlock_now_native_lock(struct qspinlock *lock, u32 val)
 {
-	xpv_pvlock_kernel_lock_native((u32 *)&lock->val, raw_smp_processor_id());
+	xpv_pvlock_kernel_lock_native((u32 *)&lock->val, raw_cpu_read(xpv_pvlock_kernel_self));
 }
 
 void xpv_pvlock_now_read_lock(struct qrwlock *lock)

@@ -21,6 +21,7 @@ static DEFINE_MUTEX(switching);
 static bool ready;	  /* between init and exit */
 static unsigned int wish; /* kernel=, as loaded */
 static DEFINE_PER_CPU(int, kernel_left);
+DEFINE_PER_CPU(struct xpv_pvlock_cpu *, xpv_pvlock_kernel_self);
 
 void xpv_pvlock_queue_lock(void *queue)
 {
@@ -115,8 +116,11 @@ int xpv_pvlock_kernel_init(void)
 	xpv_pvlock_kernel_cpus = vzalloc(nr_cpu_ids * sizeof(*xpv_pvlock_kernel_cpus));
 	if (!xpv_pvlock_kernel_cpus)
 		return -ENOMEM;
-	for_each_possible_cpu(cpu)
+	for_each_possible_cpu(cpu) {
+		xpv_pvlock_kernel_cpus[cpu].number = cpu;
 		xpv_pvlock_kernel_cpus[cpu].left = &per_cpu(kernel_left, cpu);
+		per_cpu(xpv_pvlock_kernel_self, cpu) = &xpv_pvlock_kernel_cpus[cpu];
+	}
 	mutex_lock(&switching);
 	ready = true;
 	/* Refused, and said: the lock type is there all the same. */

@@ -61,9 +61,10 @@ constinit pvlock::Takeover<Hooks> takeover;
 template <class Words> [[gnu::noinline]] void wait(uint32_t& word, uint32_t cpu) noexcept {
     pvlock::lock_slow<KernelLock<Words>>(word, cpu);
 }
-template <class Words> void lock(uint32_t& word, uint32_t cpu) noexcept {
-    if (!pvlock::lock_at_once<KernelLock<Words>>(word, cpu))
-        wait<Words>(word, cpu);
+template <class Words>
+[[gnu::always_inline]] inline void lock(uint32_t& word, xpv_pvlock_cpu& self) noexcept {
+    if (!pvlock::lock_at_once<KernelLock<Words>>(word, self, self.number))
+        wait<Words>(word, self.number);
 }
 
 } // namespace
@@ -73,9 +74,11 @@ void xpv_pvlock_takeover_end() { takeover.end(); }
 bool xpv_pvlock_taken_over() { return takeover.in_charge(); }
 uint32_t xpv_pvlock_hooks() { return takeover.hooks(); }
 
-void xpv_pvlock_kernel_lock_pv(uint32_t* word, uint32_t cpu) { lock<pvlock::PvWord>(*word, cpu); }
-void xpv_pvlock_kernel_lock_native(uint32_t* word, uint32_t cpu) {
-    lock<pvlock::NativeWord>(*word, cpu);
+void xpv_pvlock_kernel_lock_pv(uint32_t* word, xpv_pvlock_cpu* self) {
+    lock<pvlock::PvWord>(*word, *self);
+}
+void xpv_pvlock_kernel_lock_native(uint32_t* word, xpv_pvlock_cpu* self) {
+    lock<pvlock::NativeWord>(*word, *self);
 }
 void xpv_pvlock_kernel_unlock(uint32_t* word, uint32_t cpu) {
     pvlock::unlock_slow<KernelLock<pvlock::PvWord>>(*word, cpu);

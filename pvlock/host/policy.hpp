@@ -204,9 +204,10 @@ template <class Faults, class Words> struct Policy : Faults {
                 *self.left -= !Faults::endless_turn;
                 return;
             }
+        } else if (pvlock::lock_at_once<Policy>(world().lock(i), world().percpu(me), me)) {
+            return;
         }
-        if (own || !pvlock::lock_at_once<Policy>(world().lock(i), me))
-            pvlock::lock_slow<Policy>(world().lock(i), me);
+        pvlock::lock_slow<Policy>(world().lock(i), me);
     }
     static bool trylock(int i) {
         Word word = load(world().lock(i));
