@@ -21,6 +21,7 @@ HOOKS = {"pv": 4, "native": 3}
 STATS = "/sys/kernel/debug/xpv-pvlock/kernel"
 RIVAL = "/sys/kernel/debug/xpv-pvlock-test/rival"
 TRACING = "/sys/kernel/tracing"
+SHOWN = "at_once contended queued yields polls kicks repends spurious".split()
 MODE, SECONDS, SWITCHES = "pv", 1.0, 20
 # Threads of the test module, bound to as many vCPUs.
 LOCK = "lock=kernel threads=8"
@@ -37,7 +38,6 @@ def stats(name):
 
 
 def last_words(name):
-    """Of the module, in the kernel's log."""
     return guest(name, "dmesg | grep xpv-pvlock: | tail -1")
 
 
@@ -68,11 +68,10 @@ def sound(name, result, used=True):
 def told(what, result, now):
     say(f"{what}: {result['count'] * 1000000000 // result['ns']} a second, fewest/most "
         f"{result['fewest'] / max(1, result['most']):.2f}; " +
-        ", ".join(f"{key} {now[key]}" for key in ("at_once", "contended", "queued", "yields", "polls", "kicks",
-                                                  "repends", "spurious")))
+        ", ".join(f"{key} {now[key]}" for key in SHOWN))
 
 
-# ---- it works ------------------------------------------------------------------
+# ---- it works
 
 def says(name):
     anew(name)
@@ -126,7 +125,7 @@ def crowd(name, what):
     say(f"{what}: {rates[1] / rates[0]:.2f} times what it was")
 
 
-# ---- on and off under load -------------------------------------------------------
+# ---- on and off under load
 
 def background(options):
     """Shell: the test module's threads until they are killed; then their figures. Given back
@@ -148,8 +147,8 @@ def switched(name, job, figures_of, times=None):
               f"kill -9 $job; wait $job; echo 0 > {KNOBS}/kernel; {figures_of}; "
               "echo begin: $begin; echo end: $end",
         timeout=300 + 10 * times))
-    took = float(result["end"]) - float(result["begin"])
-    told(f"switched {times} times in {took:.1f} s", result, stats(name))
+    told(f"switched {times} times in {float(result['end']) - float(result['begin']):.1f} s", result,
+         stats(name))
     sound(name, result)
 
 
@@ -215,7 +214,6 @@ def saves(name):
         run(f"guest-wait {name}", timeout=300)
         guest(name, f"sleep {SECONDS}; kill -9 $(cat /tmp/pid)")  # they are still at it
         result = parse(guest(name, f"cat {TEST}"))
-        told(f"save {turn + 1}", result, stats(name))
         sound(name, result)
         check(stats(name)["mode"] == MODES[MODE], str(stats(name)))
         wait_for("a channel each CPU", lambda: stats(name)["channels"] >= cpus, 30)
@@ -223,7 +221,7 @@ def saves(name):
         check(MODE != "pv" or stats(name)["polls"] > 0, f"nobody slept after it: {stats(name)}")
 
 
-# ---- beside others -----------------------------------------------------------------
+# ---- beside others
 
 def probes(name, symbols):
     """kprobe events, switched on."""
@@ -267,9 +265,10 @@ def tracers(name):
     """The function tracer and the function graph tracer on the functions that are taken
     over."""
     switch(name, 1)
+    functions = f"{SLOW[MODE]} queued_write_lock_slowpath vfs_write"
     for tracer in ("function", "function_graph"):
-        guest(name, f"cd {TRACING} && echo {SLOW[MODE]} queued_write_lock_slowpath vfs_write > "
-                    f"set_ftrace_filter && echo {tracer} > current_tracer")
+        guest(name, f"cd {TRACING} && echo {functions} > set_ftrace_filter && "
+                    f"echo {tracer} > current_tracer")
         try:
             torture(name, LOCK)
             torture(name, RWLOCK)
@@ -381,10 +380,8 @@ TESTS = {
 def main():
     global MODE, SECONDS, SWITCHES
     MODE, *rest = sys.argv[1:]
-    if rest and rest[0][0].isdigit():
-        SECONDS = float(rest.pop(0))
-    if rest and rest[0].isdigit():
-        SWITCHES = int(rest.pop(0))
+    SECONDS = float(rest.pop(0)) if rest and rest[0][0].isdigit() else SECONDS
+    SWITCHES = int(rest.pop(0)) if rest and rest[0].isdigit() else SWITCHES
     name = (guests() or ["dom0"])[0]
     tests = {"fixed": (fixed,)} if MODE == "fixed" else TESTS
     report = Report()
