@@ -170,7 +170,7 @@ def locktorture(name):
         say("no locktorture.ko here")
         return
     for kind in ("spin_lock", "spin_lock_irq", "rw_lock", "rw_lock_irq"):
-        guest(name, f"dmesg -C; echo > {STATS}; modprobe locktorture torture_type={kind} "
+        guest(name, f"dmesg -c > /dev/null; echo > {STATS}; modprobe locktorture torture_type={kind} "
                     "nwriters_stress=8 nreaders_stress=8 stutter=0 shuffle_interval=1")
         guest(name, f"n=0; while [ $n -lt {SWITCHES} ]; do n=$((n + 1)); "
                     f"echo $((n % 2)) > {KNOBS}/kernel || exit 1; sleep 0.05; done; "
@@ -204,8 +204,7 @@ def saves(name):
     so, the channels are bound anew, and threads sleep on them again."""
     switch(name, 1)
     cpus = int(guest(name, "nproc"))
-    for turn in range(3):
-        # A call does not outlive the restore, so this one stays behind in the guest.
+    for turn in range(3):  # a call does not outlive the restore: this one stays in the guest
         guest(name, f"echo > {STATS}; rm -f /tmp/pid; "
                     "(setsid sh -c \"echo \\$\\$ > /tmp/pid; "
                     f"echo '{LOCK} irqs=1 ms=600000' > {TEST}\" > /dev/null 2>&1 &); sleep 0.5")
@@ -253,8 +252,8 @@ def kprobes(name):
             waited = sum(stats(name)[key] for key in ("contended", "at_once"))
             seen = hits(name)
             say(f"{first} first: {seen} hits, {waited} came")
-            # A probe that interrupts one is not counted, and so few are.
-            check(seen[0] > 0 and seen[1] > 0.99 * waited > 0, f"{seen} hits, {waited} came")
+            # A few count twice: who came to wait and then took it in its turn.
+            check(seen[0] > 0 and seen[1] > 0.95 * waited > 0, f"{seen} hits, {waited} came")
             switches(name, IRQS, 4)
         finally:
             no_probes(name)
@@ -339,7 +338,7 @@ def reloads(name):
 def fixed(name):
     """A kernel that was built without direct calls: one line, the lock type is there."""
     for command in (f"echo 1 > {KNOBS}/kernel", None):
-        guest(name, "dmesg -C")
+        guest(name, "dmesg -c > /dev/null")
         if command:
             refuses(name, command)
         else:
