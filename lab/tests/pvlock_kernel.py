@@ -48,7 +48,8 @@ def hooked(name):
 
 def prepare(name):
     load(name)
-    guest(name, f"[ -e {TRACING}/kprobe_events ] || mount -t tracefs tracefs {TRACING}")
+    if MODE != "fixed":
+        guest(name, f"[ -e {TRACING}/kprobe_events ] || mount -t tracefs tracefs {TRACING}")
 
 
 def anew(name):
@@ -266,8 +267,8 @@ def tracers(name):
     switch(name, 1)
     functions = f"{SLOW[MODE]} queued_write_lock_slowpath vfs_write"
     for tracer in ("function", "function_graph"):
-        guest(name, f"cd {TRACING} && echo {functions} > set_ftrace_filter && "
-                    f"echo {tracer} > current_tracer")
+        guest(name, f"cd {TRACING} && echo 64 > buffer_size_kb && echo {functions} > "
+                    f"set_ftrace_filter && echo {tracer} > current_tracer")
         try:
             torture(name, LOCK)
             torture(name, RWLOCK)
