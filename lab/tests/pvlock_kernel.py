@@ -23,7 +23,7 @@ RIVAL = "/sys/kernel/debug/xpv-pvlock-test/rival"
 TRACING = "/sys/kernel/tracing"
 SHOWN = "at_once contended queued yields polls kicks repends spurious".split()
 MODE, SECONDS, SWITCHES = "pv", 1.0, 20
-# Threads of the test module, bound to as many vCPUs.
+# Threads of the test module, bound to vCPUs.
 LOCK = "lock=kernel threads=8"
 IRQS = "lock=kernel threads=8 irqs=1 timer=1"
 RWLOCK = "lock=rwlock threads=8 irqs=1 timer=1"
