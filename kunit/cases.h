@@ -569,6 +569,14 @@ CASE(balloon_hears_the_gauge)
 CASE(balloon_budget)
 END_SUITE(balloon)
 
+SUITE(takeover)
+CASE(takeover_hooks_what_waits)
+CASE(takeover_keeps_its_hooks)
+CASE(takeover_ends_whatever_it_did)
+CASE(takeover_refuses)
+CASE(takeover_that_fails_leaves_nothing)
+END_SUITE(takeover)
+
 /* Each of these fails, and scripts/kunit --selftest demands that it does: a suite
  * that only UML has, left out of an ordinary run by its name, fails_selftest. */
 #ifdef XPV_KUNIT_SELFTEST

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The programs of the command channel (agent/), lab-send and lab-churn, as static binaries."""
+"""The programs of the command channel (agent/), lab-send, lab-churn and lab-crowd, as static binaries."""
 
 import os
 
@@ -12,13 +12,14 @@ LIBRARIES = {
     "agent": XEN,
     "guestd": [XEN[0], "-lxenctrl", "-lxencall", "-lxenforeignmemory", "-lxendevicemodel", *XEN[1:]],
     "guest": [],
-    "lab-send": [],  # these two are no part of the channel: guests have no Python
+    "lab-send": [],  # these are no part of the channel: guests have no Python
     "lab-churn": [],
+    "lab-crowd": [],
 }
 
 
 def programs():
-    """The folder that holds agent, guestd, guest, lab-send and lab-churn."""
+    """The folder that holds agent, guestd, guest, lab-send, lab-churn and lab-crowd."""
     sources = [("file", os.path.join(AGENT, name)) for name in sorted(os.listdir(AGENT))]
     return cache.entry("channel", cache.key_of(*sources, ("file", __file__)), build,
                        "the programs of guests")

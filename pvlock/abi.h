@@ -41,6 +41,38 @@ enum xpv_pvlock_flag {
 #define XPV_PVLOCK_RW_LOCKED 0xff   /* a writer holds it */
 #define XPV_PVLOCK_RW_READER 0x200  /* each reader adds one */
 
+/* The kernel's functions that are taken over. */
+enum xpv_pvlock_function {
+	XPV_PVLOCK_PV_LOCK,
+	XPV_PVLOCK_PV_UNLOCK,
+	XPV_PVLOCK_NATIVE_LOCK,
+	XPV_PVLOCK_READ_LOCK,
+	XPV_PVLOCK_WRITE_LOCK,
+	XPV_PVLOCK_FUNCTIONS
+};
+
+/* How this kernel waits for its spinlocks, which its boot settled. */
+enum xpv_pvlock_waits {
+	XPV_PVLOCK_WAITS_PV,
+	XPV_PVLOCK_WAITS_NATIVE, /* nopvspin, or a guest without the feature */
+	XPV_PVLOCK_WAITS_OTHER,	 /* by a function that is not Linux's */
+	XPV_PVLOCK_WAITS_FIXED,	 /* built so that no module can take it over */
+};
+
+struct xpv_pvlock_facts {
+	bool xen;
+	uint32_t cpus;	/* possible ones */
+	uint32_t waits; /* enum xpv_pvlock_waits */
+};
+
+/* Why kernel=1 is refused before anything is tried. */
+enum xpv_pvlock_refusal {
+	XPV_PVLOCK_NO_XEN,
+	XPV_PVLOCK_FIXED,
+	XPV_PVLOCK_NOT_LINUX,
+	XPV_PVLOCK_CPUS,
+};
+
 enum xpv_pvlock_state {
 	XPV_PVLOCK_WAITING = 0, /* runs, and looks at its node or at the lock */
 	XPV_PVLOCK_ASLEEP = 1,	/* sleeps in SCHEDOP_poll, or is about to */
@@ -78,7 +110,8 @@ struct xpv_pvlock_cpu {
 	struct xpv_pvlock_node nodes[XPV_PVLOCK_LEVELS];
 	uint32_t level;	  /* waits in progress on this CPU */
 	uint32_t granted; /* times it may take a lock at once before it looks at its turn */
-	uint32_t reserved[2];
+	uint32_t number;  /* of the CPU; the kernel's locks alone ask */
+	uint32_t reserved;
 	int32_t *left;	     /* ... and how many of these are left, where pvlock.h finds it */
 	uint64_t turn_start; /* when it left a queue, by xpv_pvlock_clock() */
 	struct xpv_pvlock_stats stats;
@@ -108,12 +141,21 @@ void xpv_pvlock_release(uint64_t *word, uint32_t cpu);
 /* sizeof(struct xpv_spinlock) in C++, which sees no configuration. */
 uint32_t xpv_pvlock_size_in_cpp(void);
 
-/* The kernel's slow paths. calls: its unlock comes to us when the lock is slow. */
-void xpv_pvlock_kernel_lock(uint32_t *word, uint32_t cpu, bool calls);
+/* The kernel's slow paths. pv: its unlock comes to us when the lock is slow. */
+void xpv_pvlock_kernel_lock_pv(uint32_t *word, struct xpv_pvlock_cpu *self);
+void xpv_pvlock_kernel_lock_native(uint32_t *word, struct xpv_pvlock_cpu *self);
 void xpv_pvlock_kernel_unlock(uint32_t *word, uint32_t cpu);
 /* An rwlock: its counts, and the spinlock in which waiters queue. */
 void xpv_pvlock_kernel_read(uint32_t *counts, void *queue, bool interrupt, uint32_t cpu);
 void xpv_pvlock_kernel_write(uint32_t *counts, void *queue, uint32_t cpu);
+
+/* kernel=0 or 1: 0 or -errno. One caller at a time; may sleep. */
+int xpv_pvlock_takeover(bool on);
+/* Give all back for good; may wait until every task of the system has slept once. */
+void xpv_pvlock_takeover_end(void);
+bool xpv_pvlock_taken_over(void);
+/* Functions of the kernel that lead through our trampolines, in charge or not. */
+uint32_t xpv_pvlock_hooks(void);
 
 /* ---- C++ asks Linux; any context, preemption off ----------------------- */
 
@@ -136,6 +178,22 @@ void xpv_pvlock_not_owner(void *lock, uint32_t owner);
 /* The spinlock in an rwlock. */
 void xpv_pvlock_queue_lock(void *queue);
 void xpv_pvlock_queue_unlock(void *queue);
+
+/* ---- C++ asks Linux, for kernel=; may sleep ------------------------------ */
+
+struct xpv_pvlock_facts xpv_pvlock_kernel_facts(void);
+/* Say it; its -errno. */
+int xpv_pvlock_refuse(enum xpv_pvlock_refusal why);
+/* Nobody switches ftrace off from here to unguard; an error is said. */
+int xpv_pvlock_guard(void);
+void xpv_pvlock_unguard(void);
+/* Lead a function through its trampoline; an error is said. */
+int xpv_pvlock_hook(enum xpv_pvlock_function function);
+void xpv_pvlock_unhook(enum xpv_pvlock_function function);
+/* Return when no CPU is in a trampoline any more. */
+void xpv_pvlock_settle(void);
+/* The trampolines lead into our functions, or on into the kernel's: all at once. */
+void xpv_pvlock_change_over(bool ours);
 
 XPV_END_DECLS
 

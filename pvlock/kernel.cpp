@@ -2,6 +2,7 @@
 // The kernel's own spinlocks and rwlocks while their slow paths are ours.
 #include "pvlock/linux.hpp"
 #include "pvlock/rw.hpp"
+#include "pvlock/takeover.hpp"
 #include "pvlock/word32.hpp"
 
 namespace {
@@ -38,13 +39,46 @@ template <class Words> struct KernelLock : pvlock::Linux {
     static void not_owner(Word& lock, Word) noexcept { xpv_pvlock_not_owner(&lock, 0); }
 };
 
+// What takeover.hpp asks of Linux.
+struct Hooks {
+    static xpv_pvlock_facts facts() noexcept { return xpv_pvlock_kernel_facts(); }
+    static int refuse(xpv_pvlock_refusal why) noexcept { return xpv_pvlock_refuse(why); }
+    static int guard() noexcept { return xpv_pvlock_guard(); }
+    static void unguard() noexcept { xpv_pvlock_unguard(); }
+    static int hook(uint32_t f) noexcept {
+        return xpv_pvlock_hook(static_cast<xpv_pvlock_function>(f));
+    }
+    static void unhook(uint32_t f) noexcept {
+        xpv_pvlock_unhook(static_cast<xpv_pvlock_function>(f));
+    }
+    static void settle() noexcept { xpv_pvlock_settle(); }
+    static void change_over(bool ours) noexcept { xpv_pvlock_change_over(ours); }
+};
+
+constinit pvlock::Takeover<Hooks> takeover;
+
+// Apart, so that who takes a lock at once saves no registers.
+template <class Words> [[gnu::noinline]] void wait(uint32_t& word, uint32_t cpu) noexcept {
+    pvlock::lock_slow<KernelLock<Words>>(word, cpu);
+}
+template <class Words>
+[[gnu::always_inline]] inline void lock(uint32_t& word, xpv_pvlock_cpu& self) noexcept {
+    if (!pvlock::lock_at_once<KernelLock<Words>>(word, self, self.number))
+        wait<Words>(word, self.number);
+}
+
 } // namespace
 
-void xpv_pvlock_kernel_lock(uint32_t* word, uint32_t cpu, bool calls) {
-    if (calls)
-        pvlock::lock_slow<KernelLock<pvlock::PvWord>>(*word, cpu);
-    else
-        pvlock::lock_slow<KernelLock<pvlock::NativeWord>>(*word, cpu);
+int xpv_pvlock_takeover(bool on) { return takeover.set(on); }
+void xpv_pvlock_takeover_end() { takeover.end(); }
+bool xpv_pvlock_taken_over() { return takeover.in_charge(); }
+uint32_t xpv_pvlock_hooks() { return takeover.hooks(); }
+
+void xpv_pvlock_kernel_lock_pv(uint32_t* word, xpv_pvlock_cpu* self) {
+    lock<pvlock::PvWord>(*word, *self);
+}
+void xpv_pvlock_kernel_lock_native(uint32_t* word, xpv_pvlock_cpu* self) {
+    lock<pvlock::NativeWord>(*word, *self);
 }
 void xpv_pvlock_kernel_unlock(uint32_t* word, uint32_t cpu) {
     pvlock::unlock_slow<KernelLock<pvlock::PvWord>>(*word, cpu);

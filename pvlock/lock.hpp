@@ -434,6 +434,22 @@ private:
     bool cleared_ = false;
 };
 
+// The lock is free but others wait for it, as most crowded locks are when somebody comes:
+// take it if this CPU's turn is not over. False: there is more to it.
+template <class Hv>
+[[gnu::always_inline]] inline bool lock_at_once(WordOf<Hv>& lock, Cpu& self,
+                                                uint32_t cpu) noexcept {
+    using Layout = typename Hv::Layout;
+    int32_t& left = *self.left;
+    WordOf<Hv> word = Hv::load(lock);
+    if (!Layout::free_to_all(word) || left <= 0 ||
+        !Hv::cas(lock, word, Layout::taken_from_others(word, cpu)))
+        return false;
+    --left;
+    Hv::took(lock, cpu);
+    return true;
+}
+
 // The lock's fast path did not get it.
 template <class Hv> void lock_slow(WordOf<Hv>& lock, uint32_t cpu) noexcept {
     Wait<Hv>{lock, cpu}.run();

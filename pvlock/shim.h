@@ -3,6 +3,7 @@
 #ifndef XPV_PVLOCK_SHIM_H
 #define XPV_PVLOCK_SHIM_H
 
+#include <linux/percpu.h>
 #include <linux/types.h>
 
 #include "pvlock/abi.h"
@@ -21,11 +22,13 @@ unsigned int xpv_pvlock_channels(void);
 /* kernel.c: the kernel's own locks. Off when exit returns. May sleep. */
 int xpv_pvlock_kernel_init(void);
 void xpv_pvlock_kernel_exit(void);
+/* This CPU's of xpv_pvlock_kernel_cpus. */
+DECLARE_PER_CPU(struct xpv_pvlock_cpu *, xpv_pvlock_kernel_self);
 /* How they wait: "off", or a word on it. */
 const char *xpv_pvlock_kernel_mode(void);
 
 /*
- * Inside kernel.c. The trampolines, what they lead to, and what is traced to keep ftrace on.
+ * Inside hooks.c. The trampolines, what they lead to, and what is traced to keep ftrace on.
  */
 struct qspinlock;
 struct qrwlock;

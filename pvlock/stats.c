@@ -95,6 +95,8 @@ static int stats_show(struct seq_file *file, void *unused)
 		seq_printf(file, "mode: %s%s\n", xpv_pvlock_spin_reason ? "spin, " : "sleep",
 			   xpv_pvlock_spin_reason ?: "");
 	seq_printf(file, "channels: %u\n", xpv_pvlock_channels());
+	if (file->private)
+		seq_printf(file, "hooks: %u\n", xpv_pvlock_hooks());
 	/* The kernel's fast paths count nothing. */
 	if (!file->private)
 		seq_printf(file, "acquired: %llu\n", acquired);

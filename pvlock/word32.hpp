@@ -27,6 +27,8 @@ template <Release release> struct KernelWord : Fields<uint32_t, 8, 8, 11, 21, 10
     // It names no owner: any CPU may unlock what is held.
     static constexpr bool held_by(Word word, uint32_t) noexcept { return !is_free(word); }
     static constexpr Word taken(Word word, uint32_t) noexcept { return left(word | held); }
+    // The same of one that is free to all: if it has a queue, somebody is awake for it.
+    static constexpr Word taken_from_others(Word word, uint32_t) noexcept { return word | held; }
     // The invariant of a held lock: a queue that nobody is awake for has the slow value.
     // One left over does no harm.
     static constexpr Word left(Word word) noexcept {

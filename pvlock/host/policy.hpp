@@ -204,6 +204,8 @@ template <class Faults, class Words> struct Policy : Faults {
                 *self.left -= !Faults::endless_turn;
                 return;
             }
+        } else if (pvlock::lock_at_once<Policy>(world().lock(i), world().percpu(me), me)) {
+            return;
         }
         pvlock::lock_slow<Policy>(world().lock(i), me);
     }

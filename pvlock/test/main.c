@@ -25,6 +25,7 @@
 
 #include "pvlock/pvlock.h"
 #include "pvlock/test/nmi.h"
+#include "pvlock/test/rival.h"
 
 #define THREADS_MAX 64
 
@@ -240,13 +241,17 @@ static void nmi_section(unsigned int cpu)
 {
 	struct worker *worker = &workers[cpu % THREADS_MAX];
 
-	if (kind != KIND_XPV || !xpv_spin_trylock(&shared.xpv))
+	if (kind == KIND_XPV ? !xpv_spin_trylock(&shared.xpv) :
+			       kind != KIND_KERNEL || !raw_spin_trylock(&shared.kernel.rlock))
 		return;
 	if (shared.inside)
 		worker->faults++;
 	shared.count++;
 	worker->nmi_count++;
-	xpv_spin_unlock(&shared.xpv);
+	if (kind == KIND_XPV)
+		xpv_spin_unlock(&shared.xpv);
+	else
+		raw_spin_unlock(&shared.kernel.rlock);
 }
 
 /* Readers do not meet a writer. */
@@ -449,7 +454,7 @@ static int run(void)
 	init_completion(&go);
 	cpumask_clear(&nmi_targets);
 	if (option[OPTION_NMI]) {
-		err = nmi_start(option[OPTION_HOLD], nmi_section);
+		err = nmi_start(kind == KIND_XPV, option[OPTION_HOLD], nmi_section);
 		if (err)
 			return err;
 	}
@@ -576,6 +581,7 @@ static int __init test_init(void)
 	raw_spin_lock_init(&shared.irq_kernel);
 	folder = debugfs_create_dir("xpv-pvlock-test", NULL);
 	debugfs_create_file("run", 0600, folder, NULL, &run_ops);
+	rival_init(folder);
 	return 0;
 }
 module_init(test_init);
@@ -583,6 +589,7 @@ module_init(test_init);
 static void __exit test_exit(void)
 {
 	debugfs_remove_recursive(folder);
+	rival_exit();
 	free_page((unsigned long)result);
 }
 module_exit(test_exit);

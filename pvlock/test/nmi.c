@@ -9,6 +9,7 @@
 #include <linux/percpu.h>
 #include <linux/sched/clock.h>
 #include <linux/smp.h>
+#include <linux/spinlock.h>
 #include <xen/interface/xen.h>
 #include <xen/interface/vcpu.h>
 #include <xen/xen-ops.h>
@@ -26,8 +27,11 @@ struct nmi_cpu {
 };
 
 static DEFINE_PER_CPU_ALIGNED(struct nmi_cpu, nmi_cpus);
-static DEFINE_XPV_SPINLOCK(nmi_lock); /* taken in NMIs only */
-static u64 nmi_total;		      /* under it */
+/* Taken in NMIs only: ours, or one of the kernel's, which lockdep need not know. */
+static DEFINE_XPV_SPINLOCK(nmi_lock);
+static arch_spinlock_t nmi_kernel = __ARCH_SPIN_LOCK_UNLOCKED;
+static bool nmi_ours;
+static u64 nmi_total; /* under it */
 static u32 nmi_hold;
 static void (*nmi_section)(unsigned int cpu);
 
@@ -59,21 +63,28 @@ static int nmi_came(unsigned int type, struct pt_regs *regs)
 	if (!xchg(&self->on_its_way, 0))
 		return NMI_DONE;
 	before = blocked(cpu);
-	self->counts.waited += xpv_spin_is_locked(&nmi_lock);
+	if (nmi_ours ? xpv_spin_is_locked(&nmi_lock) : arch_spin_is_locked(&nmi_kernel))
+		self->counts.waited++;
 	start = sched_clock();
-	xpv_spin_lock(&nmi_lock);
+	if (nmi_ours)
+		xpv_spin_lock(&nmi_lock);
+	else
+		arch_spin_lock(&nmi_kernel);
 	self->counts.longest = max(self->counts.longest, sched_clock() - start);
 	nmi_total++;
 	while (turns--)
 		cpu_relax(); /* long enough that others come meanwhile */
-	xpv_spin_unlock(&nmi_lock);
+	if (nmi_ours)
+		xpv_spin_unlock(&nmi_lock);
+	else
+		arch_spin_unlock(&nmi_kernel);
 	self->counts.taken++;
 	self->counts.slept += blocked(cpu) != before;
 	nmi_section(cpu);
 	return NMI_HANDLED;
 }
 
-int nmi_start(u32 hold, void (*section)(unsigned int cpu))
+int nmi_start(bool ours, u32 hold, void (*section)(unsigned int cpu))
 {
 	struct vcpu_runstate_info state;
 	unsigned int cpu;
@@ -84,6 +95,7 @@ int nmi_start(u32 hold, void (*section)(unsigned int cpu))
 	for_each_possible_cpu(cpu)
 		memset(per_cpu_ptr(&nmi_cpus, cpu), 0, sizeof(struct nmi_cpu));
 	nmi_total = 0;
+	nmi_ours = ours;
 	nmi_hold = hold;
 	nmi_section = section;
 	return register_nmi_handler(NMI_LOCAL, nmi_came, 0, "xpv-pvlock-test");

@@ -14,10 +14,11 @@ struct nmi_counts {
 };
 
 /*
- * From now on section() runs in each NMI sent to a CPU, on that CPU. hold: turns of a
- * loop with the lock held. May sleep. Negative errno.
+ * From now on section() runs in each NMI sent to a CPU, on that CPU. ours: the lock that
+ * NMIs take is one of ours, else the kernel's. hold: turns of a loop with it held. May
+ * sleep. Negative errno.
  */
-int nmi_start(u32 hold, void (*section)(unsigned int cpu));
+int nmi_start(bool ours, u32 hold, void (*section)(unsigned int cpu));
 
 /* An NMI to each of these CPUs, less those where one is on its way. Any context. */
 void nmi_send(const struct cpumask *cpus);
