@@ -165,11 +165,10 @@ def switches_crowd(name, what):
 
 
 def locktorture(name):
-    """Linux's own, of every kind that waits in what is taken over, on and off. In a lab whose
-    modules have it (scripts/locktorture); it counts who is inside."""
-    if "locktorture" not in guest(name, "ls /lib/modules/xpv/"):
-        say("no locktorture.ko here")
-        return
+    """Linux's own, of every kind that waits in what is taken over, on and off; it counts who
+    is inside."""
+    check("locktorture" in guest(name, "ls /lib/modules/xpv/"),
+          "no locktorture.ko beside our modules: scripts/locktorture makes it, for 6.1")
     for kind in ("spin_lock", "spin_lock_irq", "rw_lock", "rw_lock_irq"):
         guest(name, f"dmesg -c > /dev/null; echo > {STATS}; modprobe locktorture torture_type={kind} "
                     "nwriters_stress=8 nreaders_stress=8 stutter=0 shuffle_interval=1")
