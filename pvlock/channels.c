@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Sleeping and waking: one event channel a CPU, bound to that vCPU, masked for
+ * Sleeping and waking: one event channel per CPU, bound to that vCPU, masked for
  * ever, so that it is only polled. xen/event_channel.h, xen/sched.h.
  *
  * A channel stays bound while its CPU is off line: a late kick then finds it, and
