@@ -59,7 +59,7 @@ def front_reload(name, turns):
     for _ in range(turns):
         with Traffic(name):
             guest(name, "rmmod xpv-netfront")
-        guest(name, f"modprobe xpv-netfront")
+        guest(name, "modprobe xpv-netfront")
         wait_for("eth0 is back", lambda: "eth0" in guest(name, "ls /sys/class/net"))
         configured(name)
         online(name)
@@ -76,7 +76,7 @@ def back_reload(names, turns):
             gone = census()
             check(not any("vif" in dev for dev in gone["netdevs"]), "a vif outlived its driver")
             check(gone["interrupts"] == "0", f"{gone['interrupts']} interrupts are left")
-            run(f"modprobe xpv-netback")
+            run("modprobe xpv-netback")
             run("xpv-vif-reconnect")
             for name in names:
                 online(name)  # with the address it had: its netdev was kept
@@ -147,7 +147,7 @@ def all_gone(names):
     check(not left["xenstore nodes"], f"xenstore: {left['xenstore nodes']}")
     check(left["interrupts"] == "0", f"interrupts: {left['interrupts']}")
     run("rmmod xpv-netback")
-    run(f"modprobe xpv-netback")
+    run("modprobe xpv-netback")
 
 
 def main():
