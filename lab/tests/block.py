@@ -112,8 +112,10 @@ def under_io(name):
     with Verified(name):
         for turn in range(6):
             attach(name, second, "xvdb")
-            holder = guest_start(name, fio("/dev/xvdb", "--rw=randwrite --bsrange=512-64k "
-                                           "--bs_unaligned=0 --iodepth=8", runtime=4))
+            # fio closes its file between two passes, and the last close lets the disk go.
+            holder = guest_start(name, "exec 3< /dev/xvdb; " + fio(
+                "/dev/xvdb", "--rw=randwrite --bsrange=512-64k --bs_unaligned=0 --iodepth=8",
+                runtime=4))
             wait_for("xvdb works", lambda: int(guest(name, "cat /sys/block/xvdb/stat").split()[4]) > 20)
             detach(name, "xvdb")
             output = finish(holder)
