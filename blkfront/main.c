@@ -41,7 +41,7 @@ XPV_PARAM(event_batch, event_batch, 1, 64, 0444,
 
 static unsigned int poll_queues;
 XPV_PARAM(poll_queues, poll_queues, 0, 64, 0444,
-	  "Queues per disk for I/O that is polled (io_uring's IOPOLL), 0..64 (default: 0)");
+	  "Queues per disk for I/O that is polled (io_uring's IOPOLL), 0..64, at most one per processor (default: 0)");
 
 static unsigned int persistent;
 XPV_PARAM(persistent, persistent, 0, 2, 0444,
