@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The programs of the command channel (agent/), lab-send, lab-churn and lab-crowd, as static binaries."""
+"""The programs of the command channel (agent/), and those that tests run, as static binaries."""
 
 import os
 
@@ -15,11 +15,14 @@ LIBRARIES = {
     "lab-send": [],  # these are no part of the channel: guests have no Python
     "lab-churn": [],
     "lab-crowd": [],
+    "lab-hog": [],
 }
+IN_GUESTS = ("agent", "lab-send", "lab-churn", "lab-crowd", "lab-hog")
+IN_DOM0 = ("guest", "guestd", "lab-churn", "lab-crowd")
 
 
 def programs():
-    """The folder that holds agent, guestd, guest, lab-send, lab-churn and lab-crowd."""
+    """The folder that holds them all."""
     sources = [("file", os.path.join(AGENT, name)) for name in sorted(os.listdir(AGENT))]
     return cache.entry("channel", cache.key_of(*sources, ("file", __file__)), build,
                        "the programs of guests")

@@ -98,7 +98,7 @@ def guest_initrd(plan, kernel, root, work, into):
     extra = os.path.join(work, f"extra-{kernel.name}.cpio")
     with cpio.Archive(extra) as archive:
         archive.file("init", os.path.join(HERE, "guest/init"))
-        for name in ("agent", "lab-send", "lab-churn", "lab-crowd"):
+        for name in channel.IN_GUESTS:
             archive.file(f"usr/sbin/{name}", os.path.join(channel.programs(), name))
         for name in ("lab-net-start", "lab-hotplug", "lab-ifup", "lab-disk-start"):
             archive.file(f"usr/sbin/{name}", os.path.join(HERE, "guest", name))
@@ -153,7 +153,7 @@ def run_disk(plan, dom0, guest_kernels, root, work):
         os.makedirs(os.path.join(lab, name))
     for name in ("init", "link", "disks"):
         shutil.copy(os.path.join(HERE, "dom0", name), os.path.join(lab, "dom0", name))
-    for name in ("guest", "guestd", "lab-churn", "lab-crowd"):
+    for name in channel.IN_DOM0:
         shutil.copy(os.path.join(channel.programs(), name), os.path.join(lab, "bin", name))
     os.symlink("guest", os.path.join(lab, "bin/guest-wait"))
     for name in ("packaging/xpv-vif-reconnect", "scripts/gauge-view"):

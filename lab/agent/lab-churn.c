@@ -10,7 +10,9 @@
  *	queues MOST                another number of queues, 1..MOST; MOST at the end
  *	bind BUS DRIVER            every device of a driver unbound and bound again
  *	reload FILE NAME [PARAMS]  the module out and in
- *	read [PATH]...             statistics, strings, channels and these files, until killed
+ *	back                       nothing, but wait until it is there
+ *	read MS [PATH]...          statistics, strings, channels and these files, until killed,
+ *	                           with pauses of at most MS ms
  *
  * What had an IPv4 address has it again afterwards. Says `COUNT times, S s`.
  */
@@ -55,9 +57,14 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
+static void rest_up_to(unsigned int ms)
+{
+	usleep(random() % (ms * 1000));
+}
+
 static void rest(void)
 {
-	usleep(random() % 50000);
+	rest_up_to(50);
 }
 
 static struct ifreq request(void)
@@ -280,7 +287,7 @@ int main(int argc, char **argv)
 	if (ioctl(sock, SIOCGIFADDR, &address) || ioctl(sock, SIOCGIFNETMASK, &netmask))
 		address.ifr_name[0] = '\0'; /* a port of a bridge */
 
-	for (i = 0; i < count || is(action, "read", more, 0); i++) {
+	for (i = 0; i < count || is(action, "read", more, 1); i++) {
 		if (is(action, "link", more, 0))
 			link_once();
 		else if (is(action, "queues", more, 1))
@@ -289,9 +296,13 @@ int main(int argc, char **argv)
 			bind_once(rest_of[0], rest_of[1]);
 		else if (is(action, "reload", more, 2))
 			reload_once(rest_of[0], rest_of[1], more > 2 ? rest_of[2] : "");
-		else if (is(action, "read", more, 0))
-			read_once(rest_of);
-		else {
+		else if (is(action, "back", more, 0))
+			bring_back();
+		else if (is(action, "read", more, 1)) {
+			read_once(rest_of + 1);
+			rest_up_to(strtoul(rest_of[0], NULL, 10) + 1);
+			continue;
+		} else {
 			fprintf(stderr, "lab-churn: no action %s with %d arguments\n", action, more);
 			return 2;
 		}
