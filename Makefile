@@ -75,11 +75,15 @@ modules_install: modules        ## install the drivers that were built, and run 
 	 depmod -b '$(INSTALL_MOD_PATH)/' $$release
 .PHONY: modules_install
 
+deb:        ## Debian packages xpv-dkms and xpv-utils in build/deb, lintian clean
+	@scripts/deps deb && scripts/deb
+.PHONY: deb
+
 clean:        ## remove build/
 	rm -rf build
 .PHONY: clean
 
-deps:        ## install the packages that all verbs need (Debian 12, root)
+deps:        ## install the packages that all verbs but deb need (Debian 12, root)
 	@scripts/deps
 .PHONY: deps
 

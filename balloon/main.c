@@ -33,11 +33,11 @@ static const char *const modes[] = {
 
 static unsigned int floor_mb;
 XPV_PARAM(floor_mb, floor_mb, 0, 1 << 24, 0644,
-	  "Never go below so many MiB, whoever asks; 0 (default): what cannot be reclaimed and 64");
+	  "Never go below so many MiB, whoever asks, 0..16777216; 0 (default): what cannot be reclaimed and 64");
 
 static unsigned int wish_mb = 64;
 XPV_PARAM(wish_mb, wish_mb, 0, 1 << 24, 0644,
-	  "MiB of cache beyond the floor to have while the host has plenty (default: 64)");
+	  "MiB of cache beyond the floor to have while the host has plenty, 0..16777216 (default: 64)");
 
 static unsigned int slew_percent = 5;
 XPV_PARAM(slew_percent, slew_percent, 1, 100, 0644,

@@ -33,7 +33,7 @@ XPV_PARAM(pool_pages, pool_pages, XPV_BLKFRONT_MIN_PAGES,
 
 static unsigned int fail_after_s;
 XPV_PARAM(fail_after_s, fail_after_s, 0, 86400, 0444,
-	  "Without a backend requests fail after so many seconds (default: 0, never)");
+	  "Without a backend requests fail after so many seconds, 0..86400 (default: 0, never)");
 
 static unsigned int event_batch = 1;
 XPV_PARAM(event_batch, event_batch, 1, 64, 0444,

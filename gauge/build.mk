@@ -10,9 +10,13 @@ out  := build/gauged
 CXX  := g++
 libs := xenlight xenstore xenevtchn xentoollog
 
-CXXFLAGS := -std=gnu++20 -O2 -g -fno-strict-aliasing -Wall -Wextra -Wshadow -Wconversion \
-	-Wno-sign-conversion -Wno-missing-field-initializers -Wold-style-cast -Werror -iquote . \
-	-DXPV_VERSION=\"$(shell cat VERSION)\"
+# The builder's own: CXXFLAGS, CPPFLAGS, LDFLAGS. The lab's dom0 has no libstdc++; a package
+# says runtime= and depends on it.
+CXXFLAGS ?= -O2 -g
+runtime  := -static-libstdc++ -static-libgcc
+flags = $(CPPFLAGS) $(CXXFLAGS) -std=gnu++20 -fno-strict-aliasing -Wall -Wextra -Wshadow \
+	-Wconversion -Wno-sign-conversion -Wno-missing-field-initializers -Wold-style-cast \
+	-Werror -iquote . -DXPV_VERSION=\"$(shell cat VERSION)\" $(foreign)
 # The tests': what they do wrong ends them.
 sanitize := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
@@ -31,7 +35,7 @@ sim: $(out)/gauge-sim
 
 $(out)/xpv-gauged: $(daemon:%.cpp=$(out)/obj/%.o)
 	@echo "  LINK    $@"
-	@$(CXX) -static-libstdc++ -static-libgcc -o $@ $^ $$(pkg-config --libs $(libs))
+	@$(CXX) $(LDFLAGS) $(runtime) -o $@ $^ $$(pkg-config --libs $(libs))
 
 $(out)/gauge-test: $(test:%.cpp=$(out)/san/%.o)
 	@echo "  LINK    $@"
@@ -42,7 +46,7 @@ $(out)/gauge-sim: $(sim:%.cpp=$(out)/obj/%.o)
 	@$(CXX) -o $@ $^
 
 # The one file that sees Xen's headers, which are not ours to warn about.
-$(out)/obj/gauge/xen.o: CXXFLAGS += -Wno-old-style-cast -Wno-conversion
+$(out)/obj/gauge/xen.o: foreign := -Wno-old-style-cast -Wno-conversion
 $(out)/obj/gauge/xen.o: | $(out)/have-xen
 $(out)/have-xen:
 	@pkg-config --exists $(libs) 2>/dev/null || { \
@@ -52,11 +56,11 @@ $(out)/have-xen:
 $(out)/obj/%.o: %.cpp gauge/build.mk
 	@mkdir -p $(@D)
 	@echo "  CXX     $@"
-	@$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+	@$(CXX) $(flags) -MMD -MP -c -o $@ $<
 
 $(out)/san/%.o: %.cpp gauge/build.mk
 	@mkdir -p $(@D)
 	@echo "  CXX     $@"
-	@$(CXX) $(CXXFLAGS) $(sanitize) -O1 -MMD -MP -c -o $@ $<
+	@$(CXX) $(flags) $(sanitize) -O1 -MMD -MP -c -o $@ $<
 
 -include $(patsubst %.cpp,$(out)/obj/%.d,$(daemon) $(sim)) $(patsubst %.cpp,$(out)/san/%.d,$(test))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // xpv-gauged: tells guests how scarce memory is on their host. docs/GAUGE.md is the contract.
 #include <cerrno>
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -57,10 +58,13 @@ uint64_t clock_ms(clockid_t clock) noexcept {
            static_cast<uint64_t>(time.tv_nsec) / 1000000;
 }
 
-template <class... T> void say(const char* format, T... values) {
+[[gnu::format(printf, 1, 2)]] void say(const char* format, ...) {
+    va_list values;
+    va_start(values, format);
     fprintf(stderr, "xpv-gauged: ");
-    fprintf(stderr, format, values...);
+    vfprintf(stderr, format, values);
     fputc('\n', stderr);
+    va_end(values);
 }
 
 bool read_config(const Options& options, Config& config) {

@@ -16,7 +16,7 @@ import time
 from common import LabError, say
 
 UNUSED_DAYS = 14  # other entries of a kind go when they have not been used for so long
-NEEDED_GB = {"tree": 2, "root": 1, "kernel": 1, "xen": 1, "debug": 6}
+NEEDED_GB = {"tree": 2, "debroot": 2, "root": 1, "kernel": 1, "xen": 1, "debug": 6}
 
 
 def folder():

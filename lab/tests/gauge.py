@@ -221,12 +221,12 @@ def view():
     """The live view, what it records, and the picture of that."""
     with Daemon():
         wait_for("both have nodes", lambda: word(A) and word(B))
-        text = run(f"gauge-view --gauged {GAUGED} --plain --seconds 3 --record /tmp/record")
+        text = run(f"xpv-gauge-view --gauged {GAUGED} --plain --seconds 3 --record /tmp/record")
         check(re.search(rf"{domid(A)}  {A} .*{word(A)[0]:.3f}  does not listen", text), text)
         with open("/tmp/record", encoding="utf-8") as file:
             looks = [json.loads(line) for line in file]
         check(len(looks) >= 2 and all(len(seen["guests"]) == 2 for seen in looks), looks)
-        run("gauge-view --svg /tmp/record.svg /tmp/record")
+        run("xpv-gauge-view --svg /tmp/record.svg /tmp/record")
         with open("/tmp/record.svg", encoding="utf-8") as file:
             check(f">{A}</text>" in file.read(), "the picture does not name g1")
 
