@@ -62,6 +62,32 @@ def works(name):
     guest(name, "sha256sum /root/copy/bin/* > /root/sums && echo kept > /root/mark")
 
 
+HOOK = """set -e
+export DESTDIR=/root/{0} version=$(uname -r) verbose=n
+export MODULESDIR=/lib/modules/$version
+mkdir -p $DESTDIR/usr/lib/modules/$version $DESTDIR/etc $DESTDIR/conf
+ln -s usr/lib $DESTDIR/lib
+cp -r /etc/modprobe.d $DESTDIR/etc/
+sh -e /etc/initramfs-tools/hooks/xpv
+cd $DESTDIR
+find . -name 'x*front.ko' | sed 's,.*/,,' | sort
+grep -h '^blacklist' etc/modprobe.d/* | sort"""
+
+
+def falls_back(name):
+    """A kernel that ours were not built for gets Linux's own, whatever modprobe.d says."""
+    ours = guest(name, HOOK.format("ours"), timeout=300).split("\n")
+    check(ours[:2] == ["xpv-blkfront.ko", "xpv-netfront.ko"] and "blacklist xen-blkfront" in ours, f"{ours}")
+    updates = "/lib/modules/$(uname -r)/updates"
+    guest(name, f"mv {updates} /root/updates; depmod")
+    stock = guest(name, HOOK.format("stock") + " 2>&1", timeout=300).split("\n")
+    guest(name, f"mv /root/updates {updates}; depmod")
+    check("xen-blkfront.ko" in stock and "xen-netfront.ko" in stock and "xpv-blkfront.ko" not in stock and
+          "blacklist xen-blkfront" not in stock and "blacklist xen-netfront" not in stock and
+          "blacklist xen-netback" in stock, f"{stock}")
+    check("no xpv-blkfront for" in stock[0], f"{stock}")
+
+
 def image(name):
     """The partition in dom0, which nobody has mapped now."""
     return os.path.realpath(f"/dev/lab/{name}-xvda") + "1"
@@ -104,7 +130,7 @@ def reboots(name):
 def main():
     report = Report()
     name = guests()[0]
-    for test in (boots, works, shut_down, comes_back, reboots, shut_down):
+    for test in (boots, works, falls_back, shut_down, comes_back, reboots, shut_down):
         report.test(test.__name__, test, name)
         if report.failed:
             print("# " + "\n# ".join(console(name).splitlines()[-60:]), flush=True)
