@@ -29,6 +29,10 @@ int xpv_blkfront_identity(xpv_blkfront* device, xpv_blkfront_name* name) {
 
 int xpv_blkfront_handle(xpv_blkfront* device, xpv_event event) { return device->handle(event); }
 
+void xpv_blkfront_set(xpv_blkfront* device, const xpv_blkfront_settings* settings) {
+    device->set(*settings);
+}
+
 void xpv_blkfront_tick(xpv_blkfront* device) { device->tick(); }
 
 void xpv_blkfront_fail_all(xpv_blkfront* device) { device->fail_all(); }

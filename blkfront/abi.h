@@ -112,6 +112,10 @@ struct xpv_blkfront_disk {
 	bool cdrom;
 };
 
+/* Requests with data by their segments: 1, 2, to 4, to 8 and so on, of at most a page each,
+ * as they lie in ring requests. */
+#define XPV_BLKFRONT_LENGTHS 9
+
 /* Per ring, over all connections. */
 #define XPV_BLKFRONT_COUNTERS(X)                                                  \
 	X(requests)	/* of the block layer, answered */                        \
@@ -135,6 +139,7 @@ struct xpv_blkfront_counters {
 #define X(name) uint64_t name;
 	XPV_BLKFRONT_COUNTERS(X)
 #undef X
+	uint64_t lengths[XPV_BLKFRONT_LENGTHS];
 };
 
 /* Of a ring, for debugfs. */
@@ -152,8 +157,8 @@ struct xpv_blkfront_summary {
 
 /* ---- downcalls ------------------------------------------------------------ */
 
-/* All but the ones that say otherwise may sleep. handle, tick, fail_all, summary and view
- * exclude each other, by the shim. */
+/* All but the ones that say otherwise may sleep. handle, set, tick, fail_all, summary and
+ * view exclude each other, by the shim. */
 struct xpv_blkfront *
 xpv_blkfront_create(struct xpv_xenbus *bus, struct xpv_blkfront_os *os,
 		    const struct xpv_blkfront_settings *settings);
@@ -163,6 +168,10 @@ void xpv_blkfront_destroy(struct xpv_blkfront *device);
 int xpv_blkfront_identity(struct xpv_blkfront *device,
 			  struct xpv_blkfront_name *name);
 int xpv_blkfront_handle(struct xpv_blkfront *device, enum xpv_event event);
+/* Other settings: pages, event_batch, fail_after_s and insist hold from now on, the others
+ * from the next connection on. */
+void xpv_blkfront_set(struct xpv_blkfront *device,
+		      const struct xpv_blkfront_settings *settings);
 /* What time brings: idle pages, a deadline, grants of the last life. As asked for by
  * xpv_blkfront_os_tick(). */
 void xpv_blkfront_tick(struct xpv_blkfront *device);
@@ -177,7 +186,8 @@ void xpv_blkfront_submit(struct xpv_blkfront *device, uint32_t queue,
 void xpv_blkfront_commit(struct xpv_blkfront *device, uint32_t queue);
 /* Look for answers, though there was no event. Any context. */
 bool xpv_blkfront_look(struct xpv_blkfront *device, uint32_t ring);
-/* The same for the ring that a hardware queue's requests went to. */
+/* The same for the ring that a hardware queue's requests went to, for those who poll: in
+ * vain, and the processor was somebody else's meanwhile. */
 bool xpv_blkfront_poll(struct xpv_blkfront *device, uint32_t queue);
 /* A request has no answer for long. Any context; it may have come back when this
  * returns. */
@@ -214,6 +224,8 @@ void xpv_blkfront_os_start(struct xpv_blkfront_os *os);
 bool xpv_blkfront_os_in_use(struct xpv_blkfront_os *os);
 /* Have xpv_blkfront_tick() called in ms milliseconds, once. Any context. */
 void xpv_blkfront_os_tick(struct xpv_blkfront_os *os, uint32_t ms);
+/* Let other vCPUs have this one's processor for a moment. Any context. */
+void xpv_blkfront_os_yield(struct xpv_blkfront_os *os);
 /* Have xpv_blkfront_look() called in us microseconds, once. Any context. */
 void xpv_blkfront_os_look(struct xpv_blkfront_os *os, uint32_t ring,
 			  uint32_t us);

@@ -23,6 +23,7 @@ struct blkfront_timer {
 struct xpv_blkfront_os {
 	struct xpv_xenbus bus;
 	struct xpv_blkfront *core;
+	struct list_head of_disks;
 	struct delayed_work tick_work;
 	struct work_struct add_work;	/* adds the disk: reads its partitions */
 	struct work_struct change_work; /* tells the block layer of now_is */

@@ -69,17 +69,51 @@ static const struct xpv_counter counters[] = {
 #undef X
 };
 
-static int counters_show(struct seq_file *out, void *unused)
+/* Each stands for more than the one before it, up to its own name. */
+#define LENGTH(most, i)                                                  \
+	{                                                                \
+#most, offsetof(struct xpv_blkfront_counters, lengths) + \
+			       (i) * sizeof(u64)                         \
+	}
+static const struct xpv_counter lengths[XPV_BLKFRONT_LENGTHS] = {
+	LENGTH(1, 0),
+	LENGTH(2, 1),
+	LENGTH(4, 2),
+	LENGTH(8, 3),
+	LENGTH(16, 4),
+	LENGTH(32, 5),
+	LENGTH(64, 6),
+	LENGTH(128, 7),
+	LENGTH(256, 8),
+};
+
+static void show_sums(struct seq_file *out, const struct xpv_counter *table,
+		      u32 count, u64 *sums)
 {
 	struct xpv_blkfront_os *os = out->private;
-	u64 sums[ARRAY_SIZE(counters)] = { 0 };
 	u32 i;
 
 	for (i = 0; i < XPV_BLKFRONT_MAX_RINGS; i++)
-		xpv_counters_sum(counters, ARRAY_SIZE(counters),
+		xpv_counters_sum(table, count,
 				 xpv_blkfront_ring_counters(os->core, i), sums);
-	for (i = 0; i < ARRAY_SIZE(counters); i++)
-		seq_printf(out, "%s %llu\n", counters[i].name, sums[i]);
+	for (i = 0; i < count; i++)
+		seq_printf(out, "%s %llu\n", table[i].name, sums[i]);
+}
+
+static int segments_show(struct seq_file *out, void *unused)
+{
+	u64 sums[ARRAY_SIZE(lengths)] = { 0 };
+
+	show_sums(out, lengths, ARRAY_SIZE(lengths), sums);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(segments);
+
+static int counters_show(struct seq_file *out, void *unused)
+{
+	u64 sums[ARRAY_SIZE(counters)] = { 0 };
+
+	show_sums(out, counters, ARRAY_SIZE(counters), sums);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(counters);
@@ -90,6 +124,7 @@ void blkfront_debugfs_add(struct xpv_blkfront_os *os)
 	debugfs_create_file("disk", 0400, os->debugfs, os, &disk_fops);
 	debugfs_create_file("rings", 0400, os->debugfs, os, &rings_fops);
 	debugfs_create_file("counters", 0400, os->debugfs, os, &counters_fops);
+	debugfs_create_file("segments", 0400, os->debugfs, os, &segments_fops);
 }
 
 void blkfront_debugfs_init(void)

@@ -15,7 +15,9 @@ Device::~Device() {
 
 Result<void> Device::create() noexcept {
     XPV_TRY(park_lock_.create(0));
-    return pool_.create(settings_.pages);
+    XPV_TRY(pool_.create(XPV_BLKFRONT_MAX_PAGES));
+    pool_.limit(settings_.pages);
+    return {};
 }
 
 Result<xpv_blkfront_name> Device::name() noexcept {

@@ -52,7 +52,7 @@ struct Connection {
 class Device : public End<Device, Role::Front, XenbusStateInitialised> {
 public:
     Device(xpv_xenbus* bus, xpv_blkfront_os* os, const xpv_blkfront_settings& settings) noexcept
-        : End{bus}, os_{os}, settings_{settings} {}
+        : End{bus}, os_{os}, settings_{settings}, event_batch_{settings.event_batch} {}
     ~Device();
 
     Result<void> create() noexcept;
@@ -73,6 +73,7 @@ public:
     bool look(uint32_t ring) noexcept;
     bool poll(uint32_t queue) noexcept;
     void timeout(Request& request) noexcept;
+    void set(const xpv_blkfront_settings& settings) noexcept;
     void tick() noexcept;
     void fail_all() noexcept;
     void view(uint32_t ring, xpv_blkfront_view& view) const noexcept;
@@ -81,7 +82,7 @@ public:
     // ---- for rings --------------------------------------------------------------
     xpv_blkfront_os* os() const noexcept { return os_; }
     uint32_t vdevice() const noexcept { return vdevice_; }
-    uint32_t event_batch() const noexcept { return settings_.event_batch; }
+    uint32_t event_batch() const noexcept { return load_once(&event_batch_); }
     Pool& pool() noexcept { return pool_; }
     const Connection& connection() const noexcept { return connection_; }
     const Face& face() const noexcept { return face_; }
@@ -131,7 +132,8 @@ private:
     void wake_first() noexcept;
 
     xpv_blkfront_os* const os_;
-    const xpv_blkfront_settings settings_;
+    xpv_blkfront_settings settings_;
+    uint32_t event_batch_; // the same, for those who have no lock
     uint32_t vdevice_ = 0;
     Pool pool_;
     Connection connection_;

@@ -13,48 +13,109 @@
 
 #define DEFAULT_RINGS 4
 
+static void apply_settings(void);
+
+/* Of a disk's next connection, when they change. */
 static unsigned int max_rings;
-XPV_PARAM(max_rings, max_rings, 1, XPV_BLKFRONT_MAX_RINGS, 0444,
-	  "Rings per disk, 1..8 (default: one per processor, at most 4)");
+XPV_PARAM_LIVE(max_rings, max_rings, 1, XPV_BLKFRONT_MAX_RINGS, apply_settings,
+	       "Rings per disk, 1..8 (default: one per processor, at most 4)");
 
 static unsigned int max_ring_page_order = XPV_BLKFRONT_MAX_ORDER;
-XPV_PARAM(max_ring_page_order, max_ring_page_order, 0, XPV_BLKFRONT_MAX_ORDER,
-	  0444,
-	  "Pages per ring, as a power of two, 0..4, at most (default: what makes 128 slots per ring and 256 per disk)");
+XPV_PARAM_LIVE(max_ring_page_order, max_ring_page_order, 0,
+	       XPV_BLKFRONT_MAX_ORDER, apply_settings,
+	       "Pages per ring, as a power of two, 0..4, at most (default: what makes 128 slots per ring and 256 per disk)");
 
 static unsigned int max_indirect_segments = 256;
-XPV_PARAM(max_indirect_segments, max_indirect_segments, 0, 256, 0444,
-	  "Segments per indirect request, 0..256 (default: 256)");
+XPV_PARAM_LIVE(max_indirect_segments, max_indirect_segments, 0, 256,
+	       apply_settings,
+	       "Segments per indirect request, 0..256 (default: 256)");
 
+static unsigned int persistent;
+XPV_PARAM_LIVE(persistent, persistent, 0, 2, apply_settings,
+	       "Copy into pages that stay granted: 0 with backends that keep them (default), 1 always, 2 never");
+
+/* Of disks as they are. */
 static unsigned int pool_pages = XPV_BLKFRONT_MAX_PAGES;
-XPV_PARAM(pool_pages, pool_pages, XPV_BLKFRONT_MIN_PAGES,
-	  XPV_BLKFRONT_MAX_PAGES, 0444,
-	  "Pages per disk that a backend may have at once, 768..1024 (default: 1024)");
+XPV_PARAM_LIVE(pool_pages, pool_pages, XPV_BLKFRONT_MIN_PAGES,
+	       XPV_BLKFRONT_MAX_PAGES, apply_settings,
+	       "Pages per disk that a backend may have at once, 768..1024 (default: 1024)");
 
 static unsigned int fail_after_s;
-XPV_PARAM(fail_after_s, fail_after_s, 0, 86400, 0444,
-	  "Without a backend requests fail after so many seconds, 0..86400 (default: 0, never)");
+XPV_PARAM_LIVE(fail_after_s, fail_after_s, 0, 86400, apply_settings,
+	       "Without a backend requests fail after so many seconds, 0..86400 (default: 0, never)");
 
 static unsigned int event_batch = 1;
-XPV_PARAM(event_batch, event_batch, 1, 64, 0444,
-	  "Answers that one event may stand for, at most for 50 us, 1..64 (default: 1)");
+XPV_PARAM_LIVE(event_batch, event_batch, 1, 64, apply_settings,
+	       "Answers that one event may stand for, at most for 50 us, 1..64 (default: 1)");
 
+static unsigned int detach_in_use;
+XPV_PARAM_LIVE(detach_in_use, detach_in_use, 0, 1, apply_settings,
+	       "Let the toolstack detach a disk that is in use, 0..1 (default: 0)");
+
+/* Of new disks. */
 static unsigned int poll_queues;
 XPV_PARAM(poll_queues, poll_queues, 0, 64, 0444,
 	  "Queues per disk for I/O that is polled (io_uring's IOPOLL), 0..64, at most one per processor (default: 0)");
 
-static unsigned int persistent;
-XPV_PARAM(persistent, persistent, 0, 2, 0444,
-	  "Copy into pages that stay granted: 0 with backends that keep them (default), 1 always, 2 never");
-
-static bool detach_in_use;
-module_param(detach_in_use, bool, 0444);
-MODULE_PARM_DESC(detach_in_use,
-		 "Let the toolstack detach a disk that is in use");
+static DEFINE_MUTEX(disks_lock); /* taken before any disk's */
+static LIST_HEAD(disks);
 
 static struct xpv_blkfront_os *os_of(struct xpv_xenbus *bus)
 {
 	return container_of(bus, struct xpv_blkfront_os, bus);
+}
+
+static struct xpv_blkfront_settings settings_now(void)
+{
+	return (struct xpv_blkfront_settings){
+		.max_rings = READ_ONCE(max_rings),
+		.max_order = READ_ONCE(max_ring_page_order),
+		.max_segments = READ_ONCE(max_indirect_segments),
+		.pages = READ_ONCE(pool_pages),
+		.event_batch = READ_ONCE(event_batch),
+		.fail_after_s = READ_ONCE(fail_after_s),
+		.persistent = READ_ONCE(persistent),
+		.insist = READ_ONCE(detach_in_use),
+	};
+}
+
+static void set(struct xpv_blkfront_os *os,
+		const struct xpv_blkfront_settings *settings)
+{
+	unsigned int flags = xpv_end_enter(&os->bus);
+
+	xpv_blkfront_set(os->core, settings);
+	xpv_end_exit(&os->bus, flags);
+}
+
+static void apply_settings(void)
+{
+	const struct xpv_blkfront_settings settings = settings_now();
+	struct xpv_blkfront_os *os;
+
+	mutex_lock(&disks_lock);
+	list_for_each_entry(os, &disks, of_disks)
+		set(os, &settings);
+	mutex_unlock(&disks_lock);
+}
+
+/* From now on settings that change are told to it, beginning with those of now. */
+static void join_disks(struct xpv_blkfront_os *os)
+{
+	struct xpv_blkfront_settings settings;
+
+	mutex_lock(&disks_lock);
+	list_add(&os->of_disks, &disks);
+	settings = settings_now();
+	set(os, &settings);
+	mutex_unlock(&disks_lock);
+}
+
+static void leave_disks(struct xpv_blkfront_os *os)
+{
+	mutex_lock(&disks_lock);
+	list_del(&os->of_disks);
+	mutex_unlock(&disks_lock);
 }
 
 static int blkfront_handle(struct xpv_xenbus *bus, enum xpv_event event)
@@ -99,16 +160,7 @@ static bool is_ours(struct xenbus_device *dev, const struct xpv_blkfront_os *os)
 
 static struct xpv_blkfront_os *os_new(struct xenbus_device *dev)
 {
-	const struct xpv_blkfront_settings settings = {
-		.max_rings = max_rings,
-		.max_order = max_ring_page_order,
-		.max_segments = max_indirect_segments,
-		.pages = pool_pages,
-		.event_batch = event_batch,
-		.fail_after_s = fail_after_s,
-		.persistent = persistent,
-		.insist = detach_in_use,
-	};
+	const struct xpv_blkfront_settings settings = settings_now();
 	struct xpv_blkfront_os *os = kzalloc(sizeof(*os), GFP_KERNEL);
 
 	if (!os)
@@ -138,6 +190,7 @@ static struct xpv_xenbus *blkfront_create(struct xenbus_device *dev)
 		err = -ENODEV;
 	if (!err) {
 		blkfront_debugfs_add(os);
+		join_disks(os);
 		return &os->bus;
 	}
 	if (err != -ENODEV)
@@ -166,6 +219,7 @@ static void blkfront_withdraw(struct xpv_xenbus *bus)
 {
 	struct xpv_blkfront_os *os = os_of(bus);
 
+	leave_disks(os);
 	debugfs_remove_recursive(os->debugfs);
 	mutex_lock(&bus->end.lock);
 	os->gone = true;

@@ -17,11 +17,35 @@ Result<void> Pool::create(uint32_t capacity) noexcept {
     return {};
 }
 
+void Pool::limit(uint32_t entries) noexcept {
+    const Guard guard{lock_};
+    store_once(&withheld_, capacity_ - entries);
+    withhold();
+}
+
+void Pool::withhold() noexcept {
+    while (spare_.count > withheld_)
+        push(bare_, pop(spare_));
+    while (spare_.count < withheld_ && bare_.count > lent_reserve_) {
+        const Index i = pop(bare_);
+        if (entries_[i].refers())
+            entries_[i].unrefer();
+        push(spare_, i);
+    }
+}
+
 Result<void> Pool::open(uint16_t peer, uint32_t kept, uint32_t lent) noexcept {
     peer_ = peer;
     reserve_ = kept;
-    lent_reserve_ = lent;
+    lent_reserve_ = 0;
     // Nobody else is here yet.
+    while (bare_.count + spare_.count < withheld_ && cold_.count != 0) {
+        const Index i = pop(cold_);
+        xpv_page_free(entries_[i].take());
+        push(bare_, i);
+    }
+    withhold();
+    lent_reserve_ = lent;
     while (kept_ < kept) {
         Stack& from = cold_.count != 0 ? cold_ : bare_;
         if (from.count == 0)
@@ -170,6 +194,8 @@ void Pool::give(const Chains& chains) noexcept {
     const Guard guard{lock_};
     push_all(free_, chains.kept);
     push_all(bare_, chains.lent);
+    if (spare_.count < withheld_) [[unlikely]]
+        withhold();
 }
 
 // ---- grants ----------------------------------------------------------------------
@@ -267,7 +293,8 @@ void Pool::trim() noexcept {
     {
         const Guard guard{lock_};
         const uint32_t more = kept_ > reserve_ ? kept_ - reserve_ : 0;
-        count = min(more, (lowest_free_ + 1) / 2);
+        const uint32_t over = withheld_ - spare_.count;
+        count = min(more, max((lowest_free_ + 1) / 2, min(over, free_.count)));
         lowest_free_ = free_.count;
         if (count == 0)
             return;
@@ -304,6 +331,7 @@ void Pool::trim() noexcept {
     store_once(&kept_, kept_ - gone);
     push_all(bare_, over);
     push_all(free_, held);
+    withhold();
 }
 
 void Pool::destroy() noexcept {

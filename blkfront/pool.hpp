@@ -38,6 +38,9 @@ public:
 
     // Room for capacity entries. May sleep.
     Result<void> create(uint32_t capacity) noexcept;
+    // Of the capacity, as many may be used from now on, beginning with those that nobody
+    // uses; not fewer than any connection's reserves. Any context.
+    void limit(uint32_t entries) noexcept;
     // A new connection to peer. kept pages are there from now on whatever happens, and
     // room for lent others. May sleep.
     Result<void> open(uint16_t peer, uint32_t kept, uint32_t lent) noexcept;
@@ -92,7 +95,7 @@ public:
     // Pages to the kernel, or to its deferred list. Nothing is out. May sleep.
     void destroy() noexcept;
 
-    uint32_t capacity() const noexcept { return capacity_; }
+    uint32_t capacity() const noexcept { return capacity_ - load_once(&withheld_); }
     uint32_t kept() const noexcept { return load_once(&kept_); }
     uint32_t free() const noexcept { return load_once(&free_.count); }
     uint32_t stuck() const noexcept { return load_once(&stuck_.count); }
@@ -118,6 +121,8 @@ private:
     void push_all(Stack& stack, Index first) noexcept;
     void move_to(Index& chain, Stack& from, uint32_t count) noexcept;
 
+    // The lock is held: as many unused ones as limit() said, if there are.
+    void withhold() noexcept;
     bool detach(uint32_t kept, uint32_t lent, uint32_t make, Chains& chains, Index& made) noexcept;
     bool make(Index first, xpv_alloc_mode mode) noexcept;
     bool make_one(Index i, xpv_alloc_mode mode) noexcept;
@@ -131,10 +136,12 @@ private:
     uint32_t kept_ = 0;         // granted pages of our own, out or free
     uint32_t lowest_free_ = 0;  // since the last trim()
     uint16_t peer_ = 0;
-    Stack free_;  // kept
-    Stack cold_;  // our own pages, granted to nobody
-    Stack bare_;  // without a page
-    Stack stuck_; // of a former connection, not ended yet
+    Stack free_;            // kept
+    Stack cold_;            // our own pages, granted to nobody
+    Stack bare_;            // without a page
+    Stack stuck_;           // of a former connection, not ended yet
+    Stack spare_;           // bare ones that are not to be used
+    uint32_t withheld_ = 0; // how many these are to be
 
     QueueIndex line_[XPV_BLKFRONT_MAX_RINGS] = {};
     uint32_t in_line_ = 0;

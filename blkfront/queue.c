@@ -117,16 +117,12 @@ static enum blk_eh_timer_return blkfront_timeout(struct request *rq)
 							BLK_EH_DONE;
 }
 
-/* Whoever has the answer may need this very processor for it. */
 static int blkfront_poll(struct blk_mq_hw_ctx *hctx,
 			 struct io_comp_batch *batch)
 {
 	struct xpv_blkfront_os *os = hctx->queue->queuedata;
 
-	if (xpv_blkfront_poll(os->core, hctx->queue_num))
-		return 1;
-	HYPERVISOR_sched_op(SCHEDOP_yield, NULL);
-	return 0;
+	return xpv_blkfront_poll(os->core, hctx->queue_num);
 }
 
 /* First those of all processors, then those that are polled. */
@@ -226,6 +222,11 @@ void xpv_blkfront_os_done(struct xpv_blkfront_os *os,
 	}
 	if (batch.complete)
 		batch.complete(&batch);
+}
+
+void xpv_blkfront_os_yield(struct xpv_blkfront_os *os)
+{
+	HYPERVISOR_sched_op(SCHEDOP_yield, NULL);
 }
 
 /* ---- looks without an event ------------------------------------------------ */

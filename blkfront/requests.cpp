@@ -127,9 +127,13 @@ bool Device::look(uint32_t ring) noexcept {
     return ring < XPV_BLKFRONT_MAX_RINGS && rings_[ring] != nullptr && rings_[ring]->look();
 }
 
+// Whoever has the answer may need this very processor for it.
 bool Device::poll(uint32_t queue) noexcept {
     Ring* const ring = ring_of(queue);
-    return ring != nullptr && ring->look();
+    if (ring != nullptr && ring->look())
+        return true;
+    xpv_blkfront_os_yield(os_);
+    return false;
 }
 
 // The answer may be there, and its event lost; our own may be. If neither, and the ring
@@ -147,6 +151,19 @@ void Device::timeout(Request& request) noexcept {
         return;
     xpv_log(bus(), XPV_LOG_WARN, "no answer for long: leaving the backend");
     xpv_end_poke(bus(), XPV_RENEW, 0);
+}
+
+// ---- what the administrator changes ----------------------------------------------------
+
+void Device::set(const xpv_blkfront_settings& settings) noexcept {
+    settings_ = settings;
+    store_once(&event_batch_, settings.event_batch);
+    pool_.limit(settings.pages);
+    mind_pool();
+    if (down_ && settings.fail_after_s != 0)
+        xpv_blkfront_os_tick(os_, deadline_ms);
+    if (refused_ && settings.insist)
+        xpv_end_poke(bus(), XPV_CHANGED, 0);
 }
 
 // ---- time --------------------------------------------------------------------------------

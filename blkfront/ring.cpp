@@ -124,6 +124,14 @@ inline Result<RequestId> Ring::asked(uint64_t wire_id) const noexcept {
     return ids_.find(id.index, id.life);
 }
 
+// Of xpv_blkfront_counters' lengths.
+constexpr uint32_t length_of(uint32_t segments) noexcept {
+    return segments == 1 ? 0 : 32 - static_cast<uint32_t>(__builtin_clz(segments - 1));
+}
+static_assert(length_of(1) == 0 && length_of(2) == 1 && length_of(3) == 2 && length_of(4) == 2 &&
+              length_of(5) == 3);
+static_assert(length_of(XPV_BLKFRONT_MAX_SECTORS / page_sectors) == XPV_BLKFRONT_LENGTHS - 1);
+
 // It is over, but for what finish() does.
 void Ring::end(Request& request, RequestList& over) noexcept {
     ++count_.requests;
@@ -131,6 +139,8 @@ void Ring::end(Request& request, RequestList& over) noexcept {
         ++count_.polled;
     else
         --waiters_;
+    if (request.grants != 0)
+        ++count_.lengths[length_of(request.grants)];
     if ((request.flags & lent) != 0) {
         count_.grants += request.grants;
     } else if (request.grants != 0) {

@@ -15,8 +15,11 @@ import time
 
 from common import LabError, say
 
-UNUSED_DAYS = 14  # other entries of a kind go when they have not been used for so long
-NEEDED_GB = {"tree": 2, "debroot": 2, "root": 1, "kernel": 1, "xen": 1, "debug": 6}
+# Other entries of a kind go when they have not been used for so long.
+UNUSED_DAYS = 14
+UNUSED_DAYS_OF = {"debian": 1}  # there is a new one with every build of the modules
+NEEDED_GB = {"tree": 2, "root": 1, "kernel": 1, "xen": 1, "debug": 6,
+             "debiantree": 3, "debian": 3, "debroot": 2}
 
 
 def folder():
@@ -98,11 +101,12 @@ def clear_leftovers(kind):
 
 
 def prune(kind, keep):
+    days = UNUSED_DAYS_OF.get(kind.split("-")[0], UNUSED_DAYS)
     for name in os.listdir(folder()):
         path = os.path.join(folder(), name)
         if name.rpartition("-")[0] == kind and path != keep:
             with contextlib.suppress(OSError):
-                if time.time() - os.stat(path).st_mtime > UNUSED_DAYS * 86400:
+                if time.time() - os.stat(path).st_mtime > days * 86400:
                     shutil.rmtree(path, ignore_errors=True)
 
 

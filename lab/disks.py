@@ -11,6 +11,8 @@ SECTORS = (512, 4096)
 MAX_DISKS = 16  # xvda to xvdp, whose numbers are those of old
 MAX_SIZE = 65536
 FRONTENDS = {"xpv": "xpv-blkfront", "linux": "xen-blkfront"}
+# A Debian guest's own, which --guest-root makes the first. The machine has it by its name.
+ROOT = "root"
 FOLDER = "/var/tmp/lab-disks"  # in dom0, of files
 
 

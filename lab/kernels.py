@@ -25,7 +25,8 @@ sch_fq sch_fq_codel sch_netem sch_tbf sch_ingress sch_htb cls_bpf act_bpf act_mi
 """.split()
 DOM0_FIRST = ["crc32c_generic", "virtio_pci", "virtio_blk", "ext4"]  # until dom0 has its root
 FILE_SYSTEMS = ["crc32c_generic", "ext4", "xfs", "btrfs"]  # in guests that have a disk
-DOM0 = ["virtio_console", "9p", "9pnet_virtio", "xen_blkback", "xen_netback", "bridge", "loop"]
+DOM0 = ["virtio_console", "9p", "9pnet_virtio", "xen_blkback", "xen_netback", "bridge", "loop",
+        "dm_delay"]
 MODULES = COMMON + DOM0_FIRST + FILE_SYSTEMS + DOM0
 
 

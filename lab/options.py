@@ -67,6 +67,7 @@ class Plan:
     log: str | None
     share: str | None
     modules: str | None
+    guest_root: str
     icount: bool
     thread: str
     cpus: int
@@ -138,7 +139,7 @@ def host_options(verb):
     choice("--guest", ("pv", "pvh"), "type of the guests: pv|pvh (pv)", metavar="T", default="pv")
     add("--guests", f"how many (1; 0 to {MAX_GUESTS})", metavar="N", type=number("guests"))
     add("--vcpus", "of each guest (2)", metavar="N", type=number("vcpus"), default=2)
-    add("--memory", "of each guest, in MB (256; 512 for the debug kernel)", metavar="MB",
+    add("--memory", "of each guest, in MB (256; 512 for the debug kernel and Debian guests)", metavar="MB",
         type=number("memory"))
     choice("--netfront", ("xpv", "linux"), "in guests: xpv|linux (xpv)", metavar="D", default="xpv")
     choice("--netback", ("xpv", "linux"), "in dom0: xpv|linux (xpv)", metavar="D", default="xpv")
@@ -147,6 +148,9 @@ def host_options(verb):
     add("--disk", "of each guest, xvda and on: KIND[,size=MB][,sector=512|4096][,ro]"
         "[,backend=blkback|qdisk][,count=N]; KIND is file, ram, null (no medium) or power (ram with "
         "a cache, can be cut off)", metavar="DISK", type=disks.parse, action="append", default=[])
+    choice("--guest-root", ("initramfs", "debian"), "initramfs|debian (initramfs): a few programs in "
+           "memory, or a Debian guest with systemd on xvda1; its other disks are xvdb and on",
+           metavar="R", default="initramfs")
     add("--icount", "counted instructions in one thread, the same at every run", action="store_true")
     choice("--thread", ("single", "multi"), "of the emulator, for all processors or each: single|multi "
            "(single; with multi a kernel now and then dies of an int3)", metavar="T", default="single")
@@ -217,16 +221,28 @@ def guests_of(args):
             name=f"g{index + 1}", number=index + 1, type=own.get("type", args.guest), kernel=kernel,
             netfront=own.get("netfront", args.netfront),
             blkfront=own.get("blkfront", args.blkfront), vcpus=own.get("vcpus", args.vcpus),
-            memory=own.get("memory", args.memory or (512 if kernel == "debug" else 256)),
+            memory=own.get("memory", args.memory or
+                           (512 if kernel == "debug" or args.guest_root == "debian" else 256)),
             cmdline=args.guest_cmdline))
     return guests
 
 
-def all_disks(lists):
+def all_disks(args):
+    root = [[disks.Disk(disks.ROOT)]] if args.guest_root == "debian" else []
     try:
-        return disks.flat(lists)
+        return disks.flat(root + args.disk)
     except argparse.ArgumentTypeError as error:
         raise usage_error(f"argument --disk: {error}") from error
+
+
+def check_root(guests):
+    """What the packages do not put in place is not in a Debian guest."""
+    for guest in guests:
+        if guest.kernel == "debug":
+            raise usage_error("argument --guest-root: debian does not go with the debug kernel")
+        if (guest.netfront, guest.blkfront) != ("xpv", "xpv"):
+            raise usage_error("argument --guest-root: debian goes with our frontends alone, not with "
+                              f"--netfront {guest.netfront} --blkfront {guest.blkfront}")
 
 
 def check_folder(name, path, make=False):
@@ -253,12 +269,15 @@ def parse(arguments):
         raise usage_error(f"argument --thread: {args.thread!r} does not go with --icount")
     dom0_kernel = args.dom0_kernel or args.kernel
     guests = guests_of(args)
+    if args.guest_root == "debian":
+        check_root(guests)
     # With several processors the emulator loses PVH guests by triple faults; on one counted
     # processor two vCPUs of dom0 do not come through their boot.
     one = args.icount or any(guest.type == "pvh" for guest in guests)
     plan = Plan(
         command=args.command, dom0_kernel=dom0_kernel, netback=args.netback,
-        guests=guests, disks=all_disks(args.disk), vif=",".join(args.vif), params=args.param, timeout=args.timeout,
+        guests=guests, disks=all_disks(args), vif=",".join(args.vif), params=args.param,
+        timeout=args.timeout, guest_root=args.guest_root,
         log=args.log, share=check_folder("--share", args.share),
         modules=check_folder("--modules", args.modules), icount=args.icount,
         thread=args.thread, cpus=args.cpus or (1 if one else 2),

@@ -21,7 +21,8 @@ DOM0 = ("xen-utils-4.17", "xenstore-utils", "bridge-utils", "iproute2", "ethtool
         "iputils-ping", "fio", "tcpdump", "netcat-openbsd", "socat", "kmod", "python3",
         "busybox-static", "procps", "util-linux", "mount", "hostname",
         "qemu-system-xen",  # serves what is not blkback's: --disk ...,backend=qdisk
-        "e2fsprogs", "xfsprogs", "btrfs-progs")
+        "e2fsprogs", "xfsprogs", "btrfs-progs",
+        "dmsetup")  # media that are late
 XEN = "xen-hypervisor-4.17-amd64"
 META = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
 

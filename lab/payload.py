@@ -13,6 +13,7 @@ import shutil
 
 import channel
 import cpio
+import debian
 import disks
 import kernels
 from common import HERE, TOP, LabError, output, write
@@ -100,7 +101,7 @@ def guest_initrd(plan, kernel, root, work, into):
         archive.file("init", os.path.join(HERE, "guest/init"))
         for name in channel.IN_GUESTS:
             archive.file(f"usr/sbin/{name}", os.path.join(channel.programs(), name))
-        for name in ("lab-net-start", "lab-hotplug", "lab-ifup", "lab-disk-start"):
+        for name in ("lab-env", "lab-net-start", "lab-hotplug", "lab-ifup", "lab-disk-start"):
             archive.file(f"usr/sbin/{name}", os.path.join(HERE, "guest", name))
         archive.tree(os.path.join(modules_tree(plan, kernel, work, "guest"), "lib"), "usr/lib")
         archive.data("etc/modprobe.d/lab.conf", modprobe_conf(plan).encode())
@@ -125,6 +126,14 @@ def dom0_initrd(plan, kernel, root, work):
     return path
 
 
+def debian_roots(plan, guest_kernels):
+    """The folder of a Debian guest's disk, by kernel; empty when no such guest is wanted."""
+    if plan.guest_root != "debian":
+        return {}
+    return {kernel.name: debian.root(kernel, our_modules(plan, kernel.name), modprobe_conf(plan))
+            for kernel in guest_kernels}
+
+
 def guest_config(plan, guest):
     """An ordinary xl configuration."""
     vif = f"bridge=xenbr0,mac=00:16:3e:77:00:{guest.number:02x}" + (f",{plan.vif}" if plan.vif else "")
@@ -132,7 +141,8 @@ def guest_config(plan, guest):
     pci = " pci=off" if guest.type == "pvh" else ""
     blk = (f" lab.blkfront={disks.FRONTENDS[guest.blkfront]} "
            f"lab.disks={','.join(name for name, _ in disks.named(plan.disks))}" if plan.disks else "")
-    extra = (f"{CMDLINE}{pci} rdinit=/init lab.name={guest.name} lab.number={guest.number} "
+    root = "root=/dev/xvda1 ro" if plan.guest_root == "debian" else "rdinit=/init"
+    extra = (f"{CMDLINE}{pci} {root} lab.name={guest.name} lab.number={guest.number} "
              f"lab.frontend={FRONTENDS[guest.netfront]}{blk} {guest.cmdline}").strip()
     return "\n".join((
         f'name = "{guest.name}"', f'type = "{guest.type}"',
@@ -146,7 +156,7 @@ def guest_config(plan, guest):
         'on_poweroff = "destroy"', 'on_reboot = "restart"', 'on_crash = "destroy"', ""))
 
 
-def run_disk(plan, dom0, guest_kernels, root, work):
+def run_disk(plan, dom0, guest_kernels, root, roots, work):
     """The image, and the initrd of dom0."""
     lab = os.path.join(work, "lab")
     for name in ("bin", "script", "xen", "dom0"):
@@ -170,6 +180,10 @@ def run_disk(plan, dom0, guest_kernels, root, work):
     for kernel in guest_kernels:
         folder = os.path.join(lab, "boot", kernel.name)
         os.makedirs(folder)
+        if kernel.name in roots:
+            for name in ("vmlinuz", "initrd"):
+                link_or_copy(os.path.join(roots[kernel.name], name), os.path.join(folder, name))
+            continue
         link_or_copy(kernel.vmlinuz, os.path.join(folder, "vmlinuz"))
         guest_initrd(plan, kernel, root, work, os.path.join(folder, "initrd"))
     shutil.copytree(os.path.join(modules_tree(plan, dom0, work, "dom0"), "lib/modules"),

@@ -43,7 +43,7 @@ def accelerator(thread):
     return ["-accel", f"tcg,thread={thread}"]
 
 
-def command(plan, xen, dom0, root, image, initrd, work):
+def command(plan, xen, dom0, root, image, initrd, roots, work):
     xen_line = (f"{XEN} dom0_mem={plan.dom0_memory}M,max:{plan.dom0_memory}M "
                 f"dom0_max_vcpus={min(plan.dom0_vcpus, 16)} {plan.xen_cmdline}")
     dom0_line = f"{payload.CMDLINE} {plan.dom0_cmdline}"
@@ -53,7 +53,10 @@ def command(plan, xen, dom0, root, image, initrd, work):
 
     def disk(name, path, more):
         return ["-drive", f"file={path.replace(',', ',,')},format=raw,if=none,id={name},{more}",
-                "-device", f"virtio-blk-pci,drive={name}"]
+                "-device", f"virtio-blk-pci,drive={name},serial={name}"]
+    own = [word for guest in plan.guests if roots
+           for word in disk(f"{guest.name}-xvda", os.path.join(roots[guest.kernel], "disk.img"),
+                            "snapshot=on,cache=unsafe")]
     share = ["-fsdev", f"local,id=share,path={plan.share.replace(',', ',,')},security_model=none",
              "-device", "virtio-9p-pci,fsdev=share,mount_tag=share"] if plan.share else []
     plugin = ["-plugin", plan.qemu_plugin] if plan.qemu_plugin else []
@@ -62,7 +65,7 @@ def command(plan, xen, dom0, root, image, initrd, work):
             "-cpu", CPU, "-smp", str(plan.cpus), "-m", str(memory(plan)), "-no-reboot",
             "-kernel", xen, "-append", xen_line, "-initrd", modules,
             *disk("root", os.path.join(root, "dom0.ext4"), "snapshot=on,cache=unsafe"),
-            *disk("run", image, "readonly=on"),
+            *disk("run", image, "readonly=on"), *own,
             "-chardev", f"socket,id=link,path={work}/link",
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=link,name=lab.link",
             "-serial", "mon:stdio" if plan.command == "shell" else "stdio", *share]

@@ -243,8 +243,9 @@ def prepare(plan, work):
               sorted({plan.dom0_kernel, *(guest.kernel for guest in plan.guests)})}
     dom0 = wanted[plan.dom0_kernel]
     guests = [wanted[name] for name in sorted({guest.kernel for guest in plan.guests})]
-    image, initrd = payload.run_disk(plan, dom0, guests, images, work)
-    return qemu.command(plan, xen, dom0, images, image, initrd, work)
+    roots = payload.debian_roots(plan, guests)
+    image, initrd = payload.run_disk(plan, dom0, guests, images, roots, work)
+    return qemu.command(plan, xen, dom0, images, image, initrd, roots, work)
 
 
 def interrupted(*_):

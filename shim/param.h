@@ -15,6 +15,7 @@
 struct xpv_param {
 	unsigned int *value;
 	unsigned int min, max;
+	void (*changed)(void); /* at load too, before the module's init */
 };
 
 static int xpv_param_set(const char *text, const struct kernel_param *kernel)
@@ -31,6 +32,8 @@ static int xpv_param_set(const char *text, const struct kernel_param *kernel)
 		return -EINVAL;
 	}
 	WRITE_ONCE(*param->value, number);
+	if (param->changed)
+		param->changed();
 	return 0;
 }
 
@@ -46,10 +49,17 @@ static const struct kernel_param_ops xpv_param_ops = {
 	.get = xpv_param_get,
 };
 
-/* Parameter `name` sets `variable` (unsigned int) to low..high; mode as in sysfs. */
-#define XPV_PARAM(name, variable, low, high, mode, text)                 \
-	static const struct xpv_param xpv_param_##name = { &(variable),  \
-							   low, high };  \
-	module_param_cb(name, &xpv_param_ops, (void *)&xpv_param_##name, \
-			mode);                                           \
+#define XPV_PARAM_CHANGED(name, variable, low, high, mode, changed, text) \
+	static const struct xpv_param xpv_param_##name = {                \
+		&(variable), low, high, changed                           \
+	};                                                                \
+	module_param_cb(name, &xpv_param_ops, (void *)&xpv_param_##name,  \
+			mode);                                            \
 	MODULE_PARM_DESC(name, text)
+
+/* Parameter `name` sets `variable` (unsigned int) to low..high; mode as in sysfs. */
+#define XPV_PARAM(name, variable, low, high, mode, text) \
+	XPV_PARAM_CHANGED(name, variable, low, high, mode, NULL, text)
+/* One that root may change; changed() is called then, one call at a time. */
+#define XPV_PARAM_LIVE(name, variable, low, high, changed, text) \
+	XPV_PARAM_CHANGED(name, variable, low, high, 0644, changed, text)

@@ -73,6 +73,8 @@ void xpv_blkfront_os_tick(xpv_blkfront_os* os, uint32_t ms) {
     ++os->ticks;
 }
 
+void xpv_blkfront_os_yield(xpv_blkfront_os* os) { ++os->yields; }
+
 void xpv_blkfront_os_look(xpv_blkfront_os* os, uint32_t, uint32_t) { ++os->looks; }
 
 // ---- the device ----------------------------------------------------------------

@@ -55,6 +55,7 @@ struct xpv_blkfront_os {
     uint32_t failed = 0;
     uint32_t looks = 0; // asked for
     uint32_t ticks = 0;
+    uint32_t yields = 0;
 };
 
 namespace xpv::fake {

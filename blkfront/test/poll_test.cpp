@@ -128,3 +128,24 @@ TEST(blkfront_polled_over_a_restart) {
     CHECK(xpv_blkfront_poll(disk.device, 0));
     disk.world.grants.let_go_all();
 }
+
+// Only who finds nothing lets others have the processor: there, too, where there is no ring.
+TEST(blkfront_who_polls_in_vain_yields) {
+    Disk disk;
+    CHECK(disk.connect());
+    Blkback back{disk};
+    BlockRequest requests[2];
+    read_polled(disk, requests[0]);
+    CHECK(!xpv_blkfront_poll(disk.device, 0));
+    CHECK_EQ(disk.os.yields, 1u);
+    CHECK_EQ(back.serve(), 1u); // with the event that a new ring asks for
+    read_polled(disk, requests[1]);
+    CHECK_EQ(back.serve(), 1u);
+    CHECK(xpv_blkfront_poll(disk.device, 0));
+    CHECK_EQ(disk.os.yields, 1u);
+    disk.world.grants.let_go_all();
+    disk.peer_state(XenbusStateClosed);
+    disk.handle(XPV_CHANGED);
+    CHECK(!xpv_blkfront_poll(disk.device, 0));
+    CHECK_EQ(disk.os.yields, 2u);
+}

@@ -9,7 +9,7 @@ import sys
 import time
 
 import block_fs
-from blockdev import (Verified, attach, counters, detach, disks, fio, gone, load, medium, whole)
+from blockdev import (SIZE, Verified, attach, counters, detach, disks, fio, gone, load, medium, whole)
 from labtest import (Report, check, domid, event_channels, finish, guest, guest_start, guests,
                      memory_leaks, run, status, wait_for, xen_grants)
 
@@ -178,6 +178,46 @@ def limits(name):
     guest(name, "rmmod xpv-blkfront")
 
 
+# Longer than a backend takes to go and come, in the emulator.
+LATE_S = 20
+
+
+def late_writes(name):
+    """A former backend's write that is still on its way when the next one serves: nothing
+    that came after it may be lost. The old one writes through a delay, the new one does not."""
+    device = medium("r0")
+    run("modprobe dm_delay && dmsetup create late --table "
+        f"'0 {2048 * SIZE} delay {device} 0 0 {device} 0 {LATE_S * 1000}'")
+    late = os.path.realpath("/dev/mapper/late")
+    in_flight = f"/sys/block/{os.path.basename(late)}/inflight"
+    number = os.stat(device).st_rdev
+    for options in ("", "persistent=2"):
+        load(name, options)
+        if "xvda" not in disks(name):
+            attach(name, late)
+        wait_for("xvda", lambda: status(f"guest {name} test -b /dev/xvda") == 0)
+        # The disk is there for the test alone: nobody looks for partitions meanwhile.
+        write = "yes {0} | head -c 4096 > /tmp/{0}; dd if=/tmp/{0} of=/dev/xvda oflag=direct bs=4k status=none"
+        writer = guest_start(name, f"{write.format('old')} && {write.format('new')} && echo written")
+        wait_for("the old write is under way", lambda: int(run(f"cat {in_flight}").split()[1]) > 0)
+        vbd = vbds()[0]
+        backend = f"/local/domain/0/backend/vbd/{vbd[4:].replace('-', '/')}"
+        run(f"echo {vbd} > /sys/bus/xen-backend/drivers/vbd/unbind; "
+            f"xenstore-write {backend}/physical-device {os.major(number):x}:{os.minor(number):x}; "
+            f"echo {vbd} > /sys/bus/xen-backend/drivers/vbd/bind")
+        check(int(run(f"cat {in_flight}").split()[1]) > 0, "the old write was over too soon: LATE_S")
+        check("written" in finish(writer, 300), "the writer")
+        wait_for("the old write is over", lambda: int(run(f"cat {in_flight}").split()[1]) == 0, 60)
+        found = run(f"echo 3 > /proc/sys/vm/drop_caches; head -c 4 {device}").strip()
+        count = counters(name)
+        print(f"# {options or 'default'}: {found}, {count['replayed']} replayed", flush=True)
+        check(found == "new", f"'{found}' is on the medium")
+        check(count["replayed"] > 0 and count["errors"] == 0, f"{count}")
+        detach(name)
+        guest(name, "rmmod xpv-blkfront")
+    run("dmsetup remove late")
+
+
 def resizes(name):
     run("truncate -s 32M /tmp/d; losetup /dev/loop3 /tmp/d")
     load(name)
@@ -283,7 +323,7 @@ def given(name):
 SPECIAL = {"suspends": suspends, "given": given, "leaks": leaks,
            **block_fs.TESTS}
 TESTS = {test.__name__: test for test in (data, discards, kinds, polls, comes_and_goes, under_io, resizes,
-                                          limits, restarts)}
+                                          limits, restarts, late_writes)}
 
 
 def main():
