@@ -17,8 +17,8 @@ import sys
 import time
 
 from churn import (BACK, MODULES, READ_BACK, Logs, Traffic, alive, attach, backend, belongings,
-                   known_id, mac, say, unchanged, vifs, xenwatch_works)
-from labtest import (Failed, Report, check, guest, guest_start, guests, memory_leaks, online, run,
+                   known_id, mac, probe, say, unchanged, vifs, xenwatch_works)
+from labtest import (Failed, Report, address, check, guest, guest_start, guests, memory_leaks, online, run,
                      start, status, wait_for)
 
 A, B = guests()
@@ -100,8 +100,12 @@ class Watch:
         self.logs = Logs([A, B])
 
     def well(self):
-        if not self.traffic.flows(10):  # iperf3 ends now and then in a guest without memory to spare
-            say(f"{B}'s traffic ended: {run('ps -C iperf3 -o pid,stat,etime', ok=False).split()}")
+        if not self.traffic.flows(10):
+            # iperf3 ends by itself now and then, in a guest without memory to spare.
+            say(f"{B}: no traffic; iperf3 ended with {self.traffic.client.poll()} here, "
+                f"{self.traffic.server.poll()} there\n" +
+                run(f"ss -tin dst {address(B)}", ok=False).replace("\n", "\n# "))
+            probe(B, 20)  # both directions of each queue work
             self.traffic.keep()
         alive(B)
         self.logs.clean()
