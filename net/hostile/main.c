@@ -300,7 +300,8 @@ static int __init hostile_init(void)
 
 	if (!xen_domain())
 		return -ENODEV;
-	ret = xenbus_register_frontend(&driver);
+	/* Without an owner: a module with a device may be unloaded. */
+	ret = __xenbus_register_frontend(&driver, NULL, KBUILD_MODNAME);
 	if (ret)
 		return ret;
 	folder = debugfs_create_dir("xpv-hostile", NULL);
