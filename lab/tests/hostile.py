@@ -17,8 +17,8 @@ import sys
 import time
 
 from churn import (BACK, MODULES, READ_BACK, Logs, Traffic, alive, attach, backend, belongings,
-                   known_id, mac, unchanged, vifs, xenwatch_works)
-from labtest import (Failed, Report, check, guest, guest_start, guests, memory_leaks, online, run,
+                   known_id, mac, probe, say, unchanged, vifs, xenwatch_works)
+from labtest import (Failed, Report, address, check, guest, guest_start, guests, memory_leaks, online, run,
                      start, status, wait_for)
 
 A, B = guests()
@@ -100,7 +100,14 @@ class Watch:
         self.logs = Logs([A, B])
 
     def well(self):
-        check(self.traffic.flows(10), f"{B} has no traffic beside the hostile {A}")
+        if not self.traffic.flows(10):
+            # iperf3 ends by itself now and then, in a guest without memory to spare.
+            say(f"{B}: no traffic; iperf3 ended with {self.traffic.client.poll()} here, "
+                f"{self.traffic.server.poll()} there\n" +
+                run(f"ss -tin dst {address(B)}", ok=False).replace("\n", "\n# "))
+            probe(B, 20)  # both directions of each queue work
+            self.traffic.keep()
+        alive(B)
         self.logs.clean()
 
 
@@ -214,14 +221,13 @@ def under_its_hands():
 def storm():
     """XSA-332, 391: events without end cost dom0 a bounded number of interrupts."""
     def interrupts():
-        return sum(int(number) for line in run("cat /proc/interrupts").splitlines()
-                   if vifs(A)[0] in line for number in re.findall(r" (\d+)(?= )", line))
+        return int(re.search(r"queue_1_guest_tx_events: (\d+)", run(f"ethtool -S {vifs(A)[0]}"))[1])
     with Connected():
         before, began = interrupts(), time.time()
         sent = int(re.match(r"events (\d+) backend 4", do("storm"))[1])
         taken, seconds = interrupts() - before, time.time() - began
         check(sent > 1000, f"{sent} events are no storm")
-        check(taken < 100 + 30 * seconds, f"{taken} interrupts for {sent} events in {seconds:.0f} s")
+        check(0 < taken < 100 + 30 * seconds, f"{taken} interrupts for {sent} events in {seconds:.0f} s")
         watch.well()
     print(f"# {sent} events, {taken} interrupts", flush=True)
 

@@ -59,7 +59,7 @@ static void kick(struct hostile_queue *q)
 /* Answers of all that was asked, by status, or until the backend gave up. */
 static int collect(struct hostile *h, struct hostile_queue *q)
 {
-	unsigned int okay = 0, error = 0, null = 0, dropped = 0, strange = 0;
+	unsigned int okay = 0, error = 0, null = 0, dropped = 0, strange = 0, answered;
 	int i;
 
 	for (i = 0; i < 400 && READ_ONCE(q->tx->rsp_prod) != q->tx_made; i++) {
@@ -68,9 +68,10 @@ static int collect(struct hostile *h, struct hostile_queue *q)
 		msleep(20);
 	}
 	virt_rmb(); /* the answers after the index */
-	for (; q->tx_seen != READ_ONCE(q->tx->rsp_prod) && q->tx_made - q->tx_seen <= SLOTS &&
-	       q->tx_seen != q->tx_made;
-	     q->tx_seen++) {
+	answered = READ_ONCE(q->tx->rsp_prod) - q->tx_seen;
+	if (answered > q->tx_made - q->tx_seen || q->tx_made - q->tx_seen > SLOTS)
+		answered = 0; /* rubbish of ours */
+	for (; answered > 0; answered--, q->tx_seen++) {
 		switch (q->tx->ring[q->tx_seen % SLOTS].rsp.status) {
 		case XEN_NETIF_RSP_OKAY:
 			okay++;

@@ -117,17 +117,20 @@ static int make_queue(struct hostile *h, unsigned int index, enum hostile_lie li
 	/* Of the driver before, and would come first. */
 	xenbus_rm(XBT_NIL, path, "event-channel-tx");
 	xenbus_rm(XBT_NIL, path, "event-channel-rx");
-	return xenbus_printf(XBT_NIL, path, "tx-ring-ref", "%u", q->tx_ref) ?:
-		       xenbus_printf(XBT_NIL, path, "rx-ring-ref", "%u",
-				     lie == HOSTILE_BAD_REF ? 4000000 : q->rx_ref) ?
-		       :
-		       xenbus_printf(XBT_NIL, path, "event-channel", "%u",
-				     lie == HOSTILE_BAD_PORT ? 4000 : port);
+	ret = xenbus_printf(XBT_NIL, path, "tx-ring-ref", "%u", q->tx_ref);
+	if (!ret)
+		ret = xenbus_printf(XBT_NIL, path, "rx-ring-ref", "%u",
+				    lie == HOSTILE_BAD_REF ? 4000000 : q->rx_ref);
+	if (!ret)
+		ret = xenbus_printf(XBT_NIL, path, "event-channel", "%u",
+				    lie == HOSTILE_BAD_PORT ? 4000 : port);
+	return ret;
 }
 
 static int make_pages(struct hostile *h)
 {
-	static const u8 header[] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x88, 0xb5 };
+	static const u8 header[] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0,
+				     0, 0, 0, 1, 0x88, 0xb5 };
 	int i, ret;
 
 	for (i = 0; i < HOSTILE_PAGES; i++) {
@@ -148,26 +151,37 @@ static int make_pages(struct hostile *h)
 	return 0;
 }
 
+static int publish(struct hostile *h)
+{
+	static const char *const nodes[] = { "request-rx-copy", "feature-rx-notify", "feature-sg",
+					     "feature-gso-tcpv4" };
+	const char *node = h->dev->nodename;
+	int i, ret;
+
+	ret = xenbus_printf(XBT_NIL, node, "multi-queue-num-queues", "%u", HOSTILE_QUEUES);
+	for (i = 0; !ret && i < ARRAY_SIZE(nodes); i++)
+		ret = xenbus_printf(XBT_NIL, node, nodes[i], "1");
+	return ret ?: xenbus_switch_state(h->dev, XenbusStateConnected);
+}
+
 static int connect(struct hostile *h, enum hostile_lie lie)
 {
-	const char *node = h->dev->nodename;
+	const unsigned int refused = BIT(XenbusStateClosing) | BIT(XenbusStateClosed);
 	int i, ret;
 
 	if (h->connected)
 		return -EBUSY;
-	ret = xenbus_switch_state(h->dev, XenbusStateInitialising) ?:
-		      await(h, BIT(XenbusStateInitWait))	   ?:
-								     make_pages(h);
+	ret = xenbus_switch_state(h->dev, XenbusStateInitialising);
+	if (!ret)
+		ret = await(h, BIT(XenbusStateInitWait));
+	if (!ret)
+		ret = make_pages(h);
 	for (i = 0; !ret && i < HOSTILE_QUEUES; i++)
 		ret = make_queue(h, i, lie);
-	ret = ret ?: xenbus_printf(XBT_NIL, node, "multi-queue-num-queues", "%u", HOSTILE_QUEUES) ?:
-		      xenbus_printf(XBT_NIL, node, "request-rx-copy", "1")			  ?:
-		      xenbus_printf(XBT_NIL, node, "feature-rx-notify", "1")			  ?:
-		      xenbus_printf(XBT_NIL, node, "feature-sg", "1")				  ?:
-		      xenbus_printf(XBT_NIL, node, "feature-gso-tcpv4", "1")			  ?:
-												    xenbus_switch_state(h->dev, XenbusStateConnected);
+	if (!ret)
+		ret = publish(h);
 	h->connected = true; /* as far as close() is concerned */
-	return ret ?: await(h, lie ? BIT(XenbusStateClosing) | BIT(XenbusStateClosed) : BIT(XenbusStateConnected));
+	return ret ?: await(h, lie ? refused : BIT(XenbusStateConnected));
 }
 
 /* Whatever the backend's state: it has let go of all when this returns 0. */
@@ -286,7 +300,8 @@ static int __init hostile_init(void)
 
 	if (!xen_domain())
 		return -ENODEV;
-	ret = xenbus_register_frontend(&driver);
+	/* Without an owner: a module with a device may be unloaded. */
+	ret = __xenbus_register_frontend(&driver, NULL, KBUILD_MODNAME);
 	if (ret)
 		return ret;
 	folder = debugfs_create_dir("xpv-hostile", NULL);
