@@ -160,7 +160,6 @@ void Device::set(const xpv_blkfront_settings& settings) noexcept {
     store_once(&event_batch_, settings.event_batch);
     pool_.limit(settings.pages);
     mind_pool();
-    wake_line();
     if (down_ && settings.fail_after_s != 0)
         xpv_blkfront_os_tick(os_, deadline_ms);
     if (refused_ && settings.insist)

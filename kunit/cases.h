@@ -510,7 +510,7 @@ END_SUITE(blkfront_time)
 
 SUITE(blkfront_knob)
 CASE(blkfront_pages_are_limited_while_it_works)
-CASE(blkfront_more_pages_end_a_wait)
+CASE(blkfront_more_pages_while_it_works)
 CASE(blkfront_pages_are_limited_between_two_connections)
 CASE(blkfront_deadline_of_a_backend_that_is_gone)
 CASE(blkfront_events_for_several_answers_from_now_on)
