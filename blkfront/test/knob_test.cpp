@@ -78,7 +78,7 @@ TEST(blkfront_more_pages_while_it_works) {
             disk.prepare(requests[i], XPV_BLKFRONT_WRITE, i * 1920, 1920, 0, i + pages);
             disk.submit(requests[i]);
         }
-        CHECK_EQ(back.requests() - back.req_cons, pages == XPV_BLKFRONT_MIN_PAGES ? 3u : 4u);
+        CHECK_EQ(back.requests(), pages == XPV_BLKFRONT_MIN_PAGES ? 3u : 4u);
         for (uint32_t i = 0; i < 5; ++i)
             back.serve();
         for (uint32_t i = 0; i < 4; ++i)
