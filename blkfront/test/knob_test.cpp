@@ -124,7 +124,8 @@ TEST(blkfront_more_pages_while_it_works) {
     CHECK(disk.connect());
     Blkback back{disk};
     BlockRequests requests{4};
-    for (uint32_t pages : each(uint32_t{XPV_BLKFRONT_MIN_PAGES}, uint32_t{XPV_BLKFRONT_MAX_PAGES})) {
+    for (uint32_t pages :
+         each(uint32_t{XPV_BLKFRONT_MIN_PAGES}, uint32_t{XPV_BLKFRONT_MAX_PAGES})) {
         disk.settings.pages = pages;
         set(disk);
         for (uint32_t i = 0; i < 4; ++i) {
