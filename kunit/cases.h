@@ -510,6 +510,8 @@ END_SUITE(blkfront_time)
 
 SUITE(blkfront_knob)
 CASE(blkfront_pages_are_limited_while_it_works)
+CASE(blkfront_limit_of_direct_grants)
+CASE(blkfront_limit_leaves_room_for_direct_grants)
 CASE(blkfront_more_pages_while_it_works)
 CASE(blkfront_pages_are_limited_between_two_connections)
 CASE(blkfront_deadline_of_a_backend_that_is_gone)

@@ -13,11 +13,10 @@ SIZE = 48  # MB of a medium
 
 
 def medium(name, size=SIZE, **more):
-    """A null_blk with memory, discard and a cache, which is volatile and as large as the
-    disk (dom0/disks says why): /dev/NAME."""
+    """A null_blk with memory, discard and a cache, which is volatile: /dev/NAME."""
     run("modprobe configfs; mountpoint -q /sys/kernel/config || mount -t configfs none "
         "/sys/kernel/config; modprobe null_blk nr_devices=0")
-    values = {"memory_backed": 1, "size": size, "discard": 1, "queue_mode": 2, "cache_size": size,
+    values = {"memory_backed": 1, "size": size, "discard": 1, "queue_mode": 2, "cache_size": 8,
               "blocksize": 512, **more, "power": 1}
     if os.path.exists(f"{CONFIG}/{name}"):
         gone(name)
