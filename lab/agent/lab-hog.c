@@ -40,7 +40,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "lab-hog: %s MB at %s MB/s: both must be 1 or more\n", argv[1], argv[2]);
 		return 2;
 	}
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* With a reserve the kernel would refuse what there may be when it is touched. */
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (memory == MAP_FAILED) {
 		perror("lab-hog: mmap");
 		return 1;
