@@ -101,7 +101,7 @@ class Watch:
 
     def well(self):
         if not self.traffic.flows(10):
-            # iperf3 ends by itself now and then, in a guest without memory to spare.
+            # iperf3 stops reading now and then. The probes tell whether it is the network.
             say(f"{B}: no traffic; iperf3 ended with {self.traffic.client.poll()} here, "
                 f"{self.traffic.server.poll()} there\n" +
                 run(f"ss -tin dst {address(B)}", ok=False).replace("\n", "\n# "))
