@@ -178,6 +178,61 @@ def limits(name):
     guest(name, "rmmod xpv-blkfront")
 
 
+def knobs(name):
+    """Parameters that change under a live disk; wrong values are refused by name and range."""
+    parameters = "/sys/module/xpv_blkfront/parameters"
+    device = medium("r0")
+    load(name)
+    attach(name, device)
+    count = counters(name)  # and debugfs is there
+    for knob, wrong, low, high in (("pool_pages", "767", 768, 1024), ("event_batch", "0", 1, 64),
+                                   ("fail_after_s", "-1", 0, 86400), ("max_rings", "9", 1, 8),
+                                   ("persistent", "yes", 0, 2), ("detach_in_use", "2", 0, 1),
+                                   ("max_indirect_segments", "257", 0, 256),
+                                   ("max_ring_page_order", "", 0, 4)):
+        before = guest(name, f"cat {parameters}/{knob}")
+        check(status(f"guest {name} 'echo {wrong} > {parameters}/{knob}'") != 0, f"{knob} = {wrong}")
+        said = guest(name, "dmesg | tail -1")
+        check(f'parameter {knob}: "{wrong}" is not a number in {low}..{high}' in said, said)
+        check(guest(name, f"cat {parameters}/{knob}") == before, f"{knob} is not what it was")
+
+    def set_(knob, value):
+        guest(name, f"echo {value} > {parameters}/{knob}")
+
+    def shown():
+        return guest(name, "cat /sys/kernel/debug/xpv-blkfront/*/disk")
+    with Verified(name):
+        check(" of 1024" in shown(), shown())
+        set_("pool_pages", 768)
+        check(" of 768" in shown(), shown())
+        set_("event_batch", 16)
+        time.sleep(2)
+        set_("pool_pages", 1024)
+        set_("persistent", 2)  # of the next connection
+        check("copied" in shown(), shown())
+        vbd = vbds()[0]
+        run(f"echo {vbd} > /sys/bus/xen-backend/drivers/vbd/unbind; "
+            f"echo {vbd} > /sys/bus/xen-backend/drivers/vbd/bind")
+        wait_for("another connection", lambda: "granted as it lies" in shown(), 60)
+    segments = {line.split()[0]: int(line.split()[1]) for line in
+                guest(name, "cat /sys/kernel/debug/xpv-blkfront/*/segments").splitlines()}
+    count = counters(name)
+    print(f"# {segments} {count}", flush=True)
+    check(list(segments) == [str(1 << i) for i in range(9)] and segments["64"] > 0, f"{segments}")
+    check(0 < sum(segments.values()) <= count["requests"] and count["errors"] == 0, f"{count}")
+    # A deadline for a backend that is gone: without a word, which the second timeout notices.
+    run(f"echo {vbd} > /sys/bus/xen-backend/drivers/vbd/unbind")
+    reader = guest_start(name, "dd if=/dev/xvda of=/dev/null bs=4k count=1 iflag=direct 2>&1; echo ended $?")
+    time.sleep(2)
+    check(reader.poll() is None, "no wait for the backend")
+    set_("fail_after_s", 3)
+    check("ended 1" in reader.communicate(timeout=240)[0], "dd did not fail")
+    run(f"echo {vbd} > /sys/bus/xen-backend/drivers/vbd/bind")
+    wait_for("reads go on", lambda: status(f"guest {name} dd if=/dev/xvda of=/dev/null bs=4k count=1") == 0)
+    detach(name)
+    guest(name, "rmmod xpv-blkfront")
+
+
 # Longer than a backend takes to go and come, in the emulator.
 LATE_S = 20
 
@@ -323,7 +378,7 @@ def given(name):
 SPECIAL = {"suspends": suspends, "given": given, "leaks": leaks,
            **block_fs.TESTS}
 TESTS = {test.__name__: test for test in (data, discards, kinds, polls, comes_and_goes, under_io, resizes,
-                                          limits, restarts, late_writes)}
+                                          limits, restarts, late_writes, knobs)}
 
 
 def main():
