@@ -108,9 +108,11 @@ def with_gauge(need, record):
 
 
 def leaves():
+    """The last word fades within 100 s, and then they grow at the law's pace."""
     run("xl destroy eater")
     for name in guests():
-        wait_for(f"{name} has all back", lambda name=name: held_kb(name) >= maximum_mb(name) * 1024 - 65536)
+        wait_for(f"{name} has all back",
+                 lambda name=name: held_kb(name) >= maximum_mb(name) * 1024 - 65536, 400)
         unload(name)
 
 
