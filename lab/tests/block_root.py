@@ -72,7 +72,7 @@ ln -s usr/lib $DESTDIR/lib
 cp -r /etc/modprobe.d $DESTDIR/etc/
 sh -e /etc/initramfs-tools/hooks/xpv
 cd $DESTDIR
-find . -name 'x*front.ko' | sed 's,.*/,,' | sort
+find . -name 'x*front.ko*' | sed 's,.*/,,; s/\\.xz$//' | sort
 grep -h '^blacklist' etc/modprobe.d/* | sort"""
 
 
