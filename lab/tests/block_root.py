@@ -100,7 +100,7 @@ def shut_down(name):
     said = len(console(name))
     run(f"xl shutdown -w {name}", timeout=600)
     told = console(name)[said:]
-    check(re.search(r"reboot: (Power down|System halted)", told), told[-3000:])
+    check(re.search(r"reboot: (Power down|.*System halted)", told), told[-3000:])
     check(not re.search(r"Failed (un)?mount|timed out|Call Trace", told), told[-3000:])
     run("echo 3 > /proc/sys/vm/drop_caches")
     features = run(f"dumpe2fs -h {image(name)} 2>&1")
