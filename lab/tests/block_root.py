@@ -109,7 +109,8 @@ def shut_down(name):
 
 
 def comes_back(name):
-    """Created anew, it boots from what it wrote."""
+    """Created anew, as soon as xl has cleared away what shut down, it boots from what it wrote."""
+    wait_for(f"{name} is gone", lambda: status(f"xl domid {name}") != 0)
     run(f"xl create /etc/xen/{name}.cfg", timeout=300)
     run(f"guest-wait {name} 900", timeout=1000)
     settled(name)

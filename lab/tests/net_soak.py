@@ -101,9 +101,10 @@ class Load:
 
     def __init__(self, name):
         # A packet costs a debug kernel some milliseconds here, before all programs; iperf3
-        # looks at its clock a thousand times per second where it has a rate to keep.
+        # looks at its clock a thousand times per second where it has a rate to keep, and
+        # sends 128 KiB at once, as seldom as that takes.
         slow = "debug" in run("uname -r") + guest(name, "uname -r")
-        self.traffic = Traffic(name, "-b 50K --pacing-timer 200000" if slow else "")
+        self.traffic = Traffic(name, "-b 50K -l 1K --pacing-timer 200000" if slow else "")
         self.others = [Flood(name, 0.2 if slow else 0.005), Readers(name, 500 if slow else 50)]
         # A shell for each event of the kernel would be most of what a guest does here, and
         # lab-churn gives addresses back itself.
