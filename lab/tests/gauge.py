@@ -39,6 +39,15 @@ def free_mib():
     return int(re.search(r"free_memory\s*: (\d+)", run("xl info"))[1])
 
 
+def eater(size):
+    """A domain that takes so many MiB and does nothing."""
+    with open(f"/lab/xen/{A}.cfg", encoding="utf-8") as file:
+        config = re.sub(r"(?m)^(name|memory|maxmem|vif|disk) = .*\n", "", file.read())
+    with open("/tmp/eater.cfg", "w", encoding="utf-8") as file:
+        file.write(config + f'name = "eater"\nmemory = {size}\nmaxmem = {size}\n')
+    run("xl create -p /tmp/eater.cfg")
+
+
 class Daemon:
     """One that runs, with so much of a configuration."""
 
@@ -145,12 +154,7 @@ def at_once():
         wait_for("both have nodes", lambda: word(A) and word(B))
         before = word(A)[0]
         check(before < 1, f"there is nothing free already: {free_mib()} MiB")
-        with open(f"/lab/xen/{A}.cfg", encoding="utf-8") as file:
-            config = re.sub(r"(?m)^(name|memory|maxmem|vif|disk) = .*\n", "", file.read())
-        size = free_mib() - 45
-        with open("/tmp/eater.cfg", "w", encoding="utf-8") as file:
-            file.write(config + f'name = "eater"\nmemory = {size}\nmaxmem = {size}\n')
-        run("xl create -p /tmp/eater.cfg")
+        eater(free_mib() - 45)
         try:
             wait_for("1.000, before the interval is over",
                      lambda: word(A)[0] == 1 and word(B)[0] == 1, 10)

@@ -15,7 +15,7 @@ import sys
 import time
 
 from balloon import available_kb, held_kb, load, maximum_mb, mem_set, unload
-from gauge import Daemon, free_mib
+from gauge import Daemon, eater, free_mib
 from labtest import Report, check, finish, guest, guest_start, guests, run, start, wait_for
 
 STATIC = 4, 7  # of a guest's memory: an equal share of what the host has for all
@@ -31,15 +31,6 @@ def killed(name):
 
 def share(name):
     return maximum_mb(name) * STATIC[0] // STATIC[1]
-
-
-def eater(size):
-    """Takes what the host has beyond its guests' shares."""
-    with open(f"/lab/xen/{guests()[0]}.cfg", encoding="utf-8") as file:
-        config = re.sub(r"(?m)^(name|memory|maxmem|vif|disk|type|vcpus) = .*\n", "", file.read())
-    with open("/tmp/eater.cfg", "w", encoding="utf-8") as file:
-        file.write(config + f'type = "pv"\nvcpus = 1\nname = "eater"\nmemory = {size}\nmaxmem = {size}\n')
-    run("xl create -p /tmp/eater.cfg")
 
 
 class Need:
