@@ -29,10 +29,15 @@ _ids = {}  # xl is slow where processors are busy
 
 
 def known_id(name):
-    """Domain id of a guest, as it was when first asked for; recreate() forgets it."""
+    """Domain id of a guest, as it was when first asked for."""
     if name not in _ids:
         _ids[name] = domid(name)
     return _ids[name]
+
+
+def forget(name):
+    """The guest is another domain from now on."""
+    _ids.pop(name, None)
 
 
 def vifs(name):
@@ -65,7 +70,7 @@ def attach(name):
 
 def recreate(name):
     """The guest anew, whatever is left of it, and on line."""
-    _ids.pop(name, None)
+    forget(name)
     run(f"xl destroy {name}", ok=False)
     wait_for(f"{name} is gone", lambda: status(f"xl domid {name}") != 0)
     # libxl gives a hotplug script 40 s, which a machine that is busy may need.

@@ -18,6 +18,7 @@ import time
 
 from churn import (BACK, MODULES, Flood, Logs, Readers, Traffic, alive, attach, belongings, mac, probe,
                    recreate, say, unchanged, vifs)
+from image import destroyed
 from labtest import (Report, check, guest, guests, memory_leaks, online, run, status,
                      wait_for)
 
@@ -91,9 +92,13 @@ def guest_anew(name, count):
         recreate(name)
 
 
+def destroy(name, count):
+    destroyed(name, count, say)
+
+
 PHASES = {"queues": queues, "front-link": front_link, "back-link": back_link,
           "front-bind": front_bind, "back-bind": back_bind, "front-reload": front_reload,
-          "back-reload": back_reload, "hotplug": hotplug, "guest-anew": guest_anew}
+          "back-reload": back_reload, "hotplug": hotplug, "destroy": destroy, "guest-anew": guest_anew}
 
 
 class Load:
@@ -127,7 +132,7 @@ class Load:
 def soak(name, phase, rounds, load, logs):
     """One phase with one guest. A guest that it leaves broken is made anew, so that the
     next phase can show its own faults."""
-    burst = 1 if phase == "guest-anew" else BURST
+    burst = {"guest-anew": 1, "destroy": rounds}.get(phase, BURST)
     try:
         for begun in range(0, rounds, burst):
             step(name, phase, begun, min(burst, rounds - begun), load)
@@ -141,7 +146,10 @@ def soak(name, phase, rounds, load, logs):
 
 def step(name, phase, begun, count, load):
     start = time.time()
-    load.keep()
+    if phase == "destroy":  # it has programs of its own, which outlive the guest
+        load.stop()
+    else:
+        load.keep()
     flows = time.time()
     try:
         PHASES[phase](name, count)
