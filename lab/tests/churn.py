@@ -59,10 +59,10 @@ def frontend(name, handle=0):
     return f"/local/domain/{known_id(name)}/device/vif/{handle}"
 
 
-def attach(name):
+def attach(name, script="vif-bridge"):
     """The guest's vif, once more when its hotplug script took too long: libxl gives it
     40 s, which a busy machine may need."""
-    command = f"xl network-attach {name} mac={mac(name)} bridge=xenbr0"
+    command = f"xl network-attach {name} mac={mac(name)} bridge=xenbr0 script={script}"
     if "async_exec_timeout" in run(command, ok=False) or not vifs(name):
         run(f"xl network-detach {name} {mac(name)}", ok=False)
         run(command)

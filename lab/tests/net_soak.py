@@ -16,8 +16,8 @@ import random
 import sys
 import time
 
-from churn import (MODULES, Flood, Logs, Readers, Traffic, alive, attach, belongings, mac, probe,
-                   recreate, say, unchanged, vifs)
+from churn import (MODULES, Flood, Logs, Readers, Traffic, alive, attach, backend, belongings, mac,
+                   probe, recreate, say, unchanged, vifs)
 from image import destroyed
 from labtest import (Report, check, guest, guests, memory_leaks, online, run, status,
                      wait_for)
@@ -73,9 +73,10 @@ def back_reload(name, count):
 
 def hotplug(name, count):
     for _ in range(count):
+        script = run(f"xenstore-read {backend(name)}/script").strip()
         run(f"xl network-detach {name} {mac(name)}")
         wait_for(f"{name}: its vif is gone", lambda: not vifs(name))
-        attach(name)
+        attach(name, script)
         guest(name, "lab-churn eth0 1 1 back && lab-ifup eth0", timeout=150)
 
 
