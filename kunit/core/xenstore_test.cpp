@@ -132,6 +132,8 @@ TEST(xenstore_optional) {
     World world;
     const Xenstore store{&world.bus};
     CHECK_EQ(store.optional(XPV_XS_PEER, "mtu", 68, 65535, 1500).value_or(0), 1500u);
+    world.bus.gone = -2;
+    CHECK_EQ(store.optional(XPV_XS_PEER, "mtu", 68, 65535, 1500).value_or(0), 1500u);
     CHECK_EQ(world.log.lines(), 0u); // its absence is nobody's fault
     world.bus.peer.set("mtu", 9000u);
     CHECK_EQ(store.optional(XPV_XS_PEER, "mtu", 68, 65535, 1500).value_or(0), 9000u);
