@@ -235,9 +235,14 @@ def anew(by_xl, threshold=65536):
     else:
         recreate(DRIVER)
     serve(threshold)
-    detach()
-    is_bare("nothing of the vif is left")
-    attach()
+    if by_xl:
+        say(run(f"xpv-vif-reattach {DRIVER}").strip())
+        served()
+        check(not run(f"xpv-vif-reattach {DRIVER} {SERVED}"), "a second call had something to do")
+    else:
+        detach()
+        is_bare("nothing of the vif is left")
+        attach()
 
 
 def reboot():
