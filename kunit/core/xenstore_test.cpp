@@ -71,6 +71,7 @@ TEST(xenstore_parses_digits_only) {
         if (number.ok() != entry.ok || (entry.ok && number.value() != entry.number))
             CHECK_STREQ(entry.text, "parsed as the table says");
     }
+    CHECK(!parse_number64("/").ok()); // all of whose bits fit, were it taken for a digit
 }
 
 // The same table through a node, where rubbish is always Range, and is logged.
