@@ -81,12 +81,17 @@ def belongings():
     return {"grants mapped": xen_grants().get(ident, 0), "event channels": event_channels(ident)}
 
 
+def settles(what, before):
+    """At once, or after what was just ended has been cleared away."""
+    try:
+        wait_for(what, lambda: belongings() == before, 30)
+    except Failed as error:
+        raise Failed(f"{error}: {belongings()}, not {before}") from error
+
+
 def is_bare(what):
     """Nothing of any vif is left of g2's: rings ungranted, channels closed."""
-    try:
-        wait_for(what, lambda: belongings() == _bare, 30)
-    except Failed as error:
-        raise Failed(f"{error}: {belongings()}, without a vif {_bare}") from error
+    settles(what, _bare)
 
 
 def bare():
@@ -189,7 +194,7 @@ def restart(turns):
             online(SERVED)
             traffic.flows()
     check(guest(SERVED, "cat /sys/class/net/eth0/ifindex") == index, "eth0 is another one")
-    check(belongings() == before, f"{before} before, {belongings()} after")
+    settles("all is as before", before)
 
 
 def no_carrier():
@@ -208,7 +213,9 @@ def killed(kill):
     with Traffic():
         kill()
         wait_for("the domain is gone", lambda: current(DRIVER) != old, 120)
+        begun = time.time()
         wait_for("the guest's carrier is off", no_carrier)
+        say(f"the guest's carrier is off {time.time() - begun:.1f} s after the domain was seen gone")
     state = run(f"xenstore-read /local/domain/{domid(SERVED)}/device/vif/0/state").strip()
     check(state == "6", f"the frontend is in state {state}, not 6 (Closed)")
     is_bare("nothing of the connection is left")
@@ -292,7 +299,8 @@ def guest_goes():
     wait_for("the backend's vif is gone",
              lambda: backend_vif(ident) not in guest(DRIVER, "ls /sys/class/net"))
     wait_for("its folder is gone", lambda: f"/{ident}/" not in nodes(), 15)
-    wait_for("Xen has let go of it", lambda: f" {ident} " not in run("xl list"))
+    wait_for("Xen has let go of it", lambda: str(ident) not in [
+        line.split()[1] for line in run("xl list").splitlines()])
     channels = event_channels(domid(DRIVER))
     check(channels == _idle[DRIVER], f"event channels of the driver domain: {channels} are left, "
                                      f"{_idle[DRIVER]} were there before it served")
