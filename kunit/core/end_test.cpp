@@ -464,6 +464,11 @@ TEST(end_back_whose_frontend_is_gone) {
         CHECK_EQ(b.world.bus.state(), uint32_t{XenbusStateClosed});
         CHECK(!b.world.ends.any_due());
         CHECK_EQ(b.world.log.lines(), 0u); // it was its own to leave
+        // One that only hid it, which a guest can do from all but dom0, may come back.
+        b.peer(XenbusStateInitialising);
+        b.offer();
+        b.peer(XenbusStateConnected);
+        CHECK_EQ(b.toy.announced, 2u);
     }
 }
 
