@@ -148,6 +148,12 @@ private:
             return Step{action_none, phase_, 0, true};
         }
         const Step step = next(role, phase_, peer, event, online);
+        if (role == Role::Front && peer == PeerState::Unknown && event == Event::Changed &&
+            (phase_ == Phase::Attached || phase_ == Phase::Connected))
+            xpv_log(bus_, XPV_LOG_WARN,
+                    "domain %u has no backend for this device any more: no service until the "
+                    "toolstack attaches it anew",
+                    this->peer());
         if (role == Role::Front && phase_ == Phase::Closed && !step.empty && !leaving_ &&
             !self().released()) {
             xpv_end_poke(bus_, XPV_CHANGED, release_ms);

@@ -180,7 +180,7 @@ enum xpv_xs_dir {
 	XPV_XS_PEER = 1, /* the other end's folder: hostile */
 };
 
-/* Text of a node, NUL terminated, into buffer: its length, -ENOENT, or
+/* Text of a node, NUL terminated, into buffer: its length, -ENOENT, -EACCES, or
  * -E2BIG if it does not fit. */
 int xpv_xs_read(struct xpv_xenbus *bus, enum xpv_xs_dir dir, const char *key,
 		char *buffer, uint32_t size);

@@ -11,6 +11,7 @@ enum class Error : int {
     TooBig = 7,      // E2BIG
     TryAgain = 11,   // EAGAIN
     NoMemory = 12,   // ENOMEM
+    Denied = 13,     // EACCES
     Busy = 16,       // EBUSY
     NoDevice = 19,   // ENODEV
     Invalid = 22,    // EINVAL

@@ -71,7 +71,9 @@ Result<uint64_t> Xenstore::read(xpv_xs_dir dir, const NodeName& key, uint64_t mi
     const auto to = static_cast<unsigned long long>(max);
     char text[value_size];
     const int length = xpv_xs_read(bus_, dir, key.text(), text, sizeof(text));
-    if (length == to_errno(Error::NoEntry)) {
+    // Of a node that is gone together with the folders above it, the other end's domain's
+    // maybe, xenstored tells who may not read what is left of its path only that it is denied.
+    if (length == to_errno(Error::NoEntry) || length == to_errno(Error::Denied)) {
         if (absent != nullptr)
             return *absent;
         xpv_log(bus_, XPV_LOG_ERR, "%s%s is missing, a number in %llu..%llu is needed", whose,

@@ -85,6 +85,8 @@ CASE(end_back_that_is_broken)
 CASE(end_back_cannot_connect)
 CASE(end_back_fails_at_each_step)
 CASE(end_back_is_done_with)
+CASE(end_front_whose_backend_is_gone)
+CASE(end_back_whose_frontend_is_gone)
 CASE(end_both_roles_end_any_story)
 END_SUITE(end)
 

@@ -166,7 +166,7 @@ def run_disk(plan, dom0, guest_kernels, root, roots, work):
     for name in channel.IN_DOM0:
         shutil.copy(os.path.join(channel.programs(), name), os.path.join(lab, "bin", name))
     os.symlink("guest", os.path.join(lab, "bin/guest-wait"))
-    for name in ("packaging/xpv-vif-reconnect", "gauge/xpv-gauge-view"):
+    for name in ("packaging/xpv-vif-reconnect", "packaging/xpv-vif-reattach", "gauge/xpv-gauge-view"):
         shutil.copy(os.path.join(TOP, name), os.path.join(lab, "bin"))
     if os.path.exists(os.path.join(TOP, GAUGED)):  # who tests it builds it: make gauged
         link_or_copy(os.path.join(TOP, GAUGED), os.path.join(lab, "bin/xpv-gauged"))

@@ -428,6 +428,50 @@ TEST(end_back_is_done_with) {
     CHECK_EQ(b.toy.connects, 1u);
 }
 
+// The other end's folder vanishes, maybe with its domain, which may still map what it was
+// granted: whatever xenstore says of it to this domain, the end settles, and does not ask again.
+TEST(end_front_whose_backend_is_gone) {
+    for (const int gone : each(-2, -13)) {
+        Bench<ToyFront> b;
+        b.world.bus.gone = gone;
+        b.peer(XenbusStateInitWait);
+        b.peer(XenbusStateConnected);
+        b.world.grants.hold(b.world.bus.own.number("ring-ref"));
+        b.world.bus.peer.clear();
+        for (uint32_t i = 0; i < 2; ++i) {
+            CHECK_EQ(b.toy.handle(XPV_CHANGED), 0);
+            CHECK(!b.toy.has_ring());
+            CHECK_EQ(b.world.account.calls(Call::Defer), 1u);
+            CHECK_EQ(b.world.bus.state(), uint32_t{XenbusStateClosed});
+            CHECK_EQ(b.world.ends.waits, 0u);
+            CHECK(!b.world.ends.any_due());
+            CHECK_EQ(b.world.log.lines(), 1u);
+        }
+    }
+}
+
+TEST(end_back_whose_frontend_is_gone) {
+    for (const int gone : each(-2, -13)) {
+        Bench<ToyBack> b;
+        b.world.bus.gone = gone;
+        b.peer(XenbusStateInitialising);
+        b.offer();
+        b.peer(XenbusStateConnected);
+        CHECK(b.toy.has_ring());
+        b.world.bus.peer.clear();
+        CHECK_EQ(b.toy.handle(XPV_CHANGED), 0);
+        CHECK(!b.toy.has_ring());
+        CHECK_EQ(b.world.bus.state(), uint32_t{XenbusStateClosed});
+        CHECK(!b.world.ends.any_due());
+        CHECK_EQ(b.world.log.lines(), 0u); // it was its own to leave
+        // One that only hid it, which a guest can do from all but dom0, may come back.
+        b.peer(XenbusStateInitialising);
+        b.offer();
+        b.peer(XenbusStateConnected);
+        CHECK_EQ(b.toy.announced, 2u);
+    }
+}
+
 // Any story of states and events, pseudorandom: no call is endless, the driver's calls
 // come in pairs, and a well-behaved other end afterwards gets its service.
 template <class Toy> static void any_story(uint32_t seed, uint32_t wanted) {

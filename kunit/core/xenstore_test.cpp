@@ -71,6 +71,7 @@ TEST(xenstore_parses_digits_only) {
         if (number.ok() != entry.ok || (entry.ok && number.value() != entry.number))
             CHECK_STREQ(entry.text, "parsed as the table says");
     }
+    CHECK(!parse_number64("/").ok()); // all of whose bits fit, were it taken for a digit
 }
 
 // The same table through a node, where rubbish is always Range, and is logged.
@@ -131,6 +132,8 @@ TEST(xenstore_says_what_is_wrong) {
 TEST(xenstore_optional) {
     World world;
     const Xenstore store{&world.bus};
+    CHECK_EQ(store.optional(XPV_XS_PEER, "mtu", 68, 65535, 1500).value_or(0), 1500u);
+    world.bus.gone = -2;
     CHECK_EQ(store.optional(XPV_XS_PEER, "mtu", 68, 65535, 1500).value_or(0), 1500u);
     CHECK_EQ(world.log.lines(), 0u); // its absence is nobody's fault
     world.bus.peer.set("mtu", 9000u);

@@ -114,7 +114,7 @@ int xpv_xs_read(xpv_xenbus* bus, xpv_xs_dir dir, const char* key, char* buffer, 
         return code;
     const char* text = (dir == XPV_XS_PEER ? bus->peer : bus->own).get(key);
     if (text == nullptr)
-        return -2;
+        return dir == XPV_XS_PEER && bus->peer.count() == 0 ? bus->gone : -2;
     const uint32_t length = xpv::fake::length_of(text);
     if (length >= size)
         return -7;

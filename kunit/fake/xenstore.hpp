@@ -48,6 +48,7 @@ struct xpv_xenbus {
     uint16_t domid;
     xpv::fake::Folder own;
     xpv::fake::Folder peer;
+    int gone = -13; // what a look into a folder says that is no more; to dom0, -2
 
     // Every xpv_xenbus_switch(), in order; the last is also own's "state".
     static constexpr uint32_t max_switches = 64;
