@@ -11,7 +11,7 @@ import struct
 import time
 
 from labtest import (Failed, address, check, domid, event_channels, guest, guest_start, online,
-                     run, start, status, wait_for, xen_grants)
+                     run, start, status, vif_interrupts, wait_for, xen_grants)
 
 MODULES = "/lib/modules/xpv"
 BACK = "/sys/bus/xen-backend/drivers/xpv-netback"
@@ -29,10 +29,15 @@ _ids = {}  # xl is slow where processors are busy
 
 
 def known_id(name):
-    """Domain id of a guest, as it was when first asked for; recreate() forgets it."""
+    """Domain id of a guest, as it was when first asked for; forget() what it was."""
     if name not in _ids:
         _ids[name] = domid(name)
     return _ids[name]
+
+
+def forget(name):
+    """The guest is another domain now."""
+    _ids.pop(name, None)
 
 
 def vifs(name):
@@ -65,7 +70,7 @@ def attach(name):
 
 def recreate(name):
     """The guest anew, whatever is left of it, and on line."""
-    _ids.pop(name, None)
+    forget(name)
     run(f"xl destroy {name}", ok=False)
     wait_for(f"{name} is gone", lambda: status(f"xl domid {name}") != 0)
     # libxl gives a hotplug script 40 s, which a machine that is busy may need.
@@ -126,15 +131,20 @@ class Traffic:
                 return
         raise Failed(f"{self.name}: iperf3 does not flow both ways, begun three times")
 
+    def serve(self):
+        self.server = guest_start(self.name, "exec iperf3 -s -p 5100 2>&1")
+
     def begin(self):
         self.begun += 1
-        self.server = guest_start(self.name, "exec iperf3 -s -p 5100 2>&1")
+        self.serve()
         try:
             wait_for(f"iperf3 listens in {self.name}", self.listens, 300)
         except Failed:
-            self.server.kill()
-            say(f"iperf3 said: {self.server.communicate(timeout=30)[0][-300:]}; in {self.name}: "
-                + guest(self.name, "cat /proc/loadavg; ps | tail -20", timeout=300, ok=False))
+            if self.server:
+                self.server.kill()
+                say(f"iperf3 said: {self.server.communicate(timeout=30)[0][-300:]}")
+            say(f"in {self.name}: " + guest(self.name, "cat /proc/loadavg; ps | tail -20",
+                                            timeout=300, ok=False))
             raise
         # Gives way to what the step does, which would take minutes on a busy machine.
         self.client = start(f"exec nice -n 10 iperf3 -c {address(self.name)} -p 5100 -t 36000 -P 4 "
@@ -302,7 +312,7 @@ def belongings(names):
                                  run("xenstore-ls -f").splitlines()
                                  if "/vif/" in line and not line.startswith("/libxl") and
                                  "/error/" not in line),  # what a fault leaves on purpose
-        "interrupts": run("grep -c vif /proc/interrupts", ok=False).strip(),
+        "interrupts": vif_interrupts(),
     }
 
 

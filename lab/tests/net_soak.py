@@ -16,84 +16,12 @@ import random
 import sys
 import time
 
-from churn import (BACK, MODULES, Flood, Logs, Readers, Traffic, alive, attach, belongings, mac, probe,
-                   recreate, say, unchanged, vifs)
-from labtest import (Report, check, guest, guests, memory_leaks, online, run, status,
-                     wait_for)
+from churn import (Flood, Logs, Readers, Traffic, alive, belongings, probe, recreate, say, unchanged,
+                   vifs)
+from labtest import Report, check, guest, guests, memory_leaks, online, run, status
+from net_steps import STEPS, at_rest, queues
 
-QUEUES = int(run("cat /sys/module/xpv_netback/parameters/max_queues"))  # at rest
 BURST = 20  # steps that one process takes one after the other, without us in between
-
-
-def churn(device, count, action):
-    return f"lab-churn {device} {count} {random.randrange(1 << 30)} {action}"
-
-
-def in_guest(name, count, action):
-    guest(name, churn("eth0", count, action), timeout=120 + 30 * count)
-
-
-def in_dom0(count, step):
-    run(f"for turn in $(seq {count}); do {step} || exit; sleep 0.0$((turn % 10)); done",
-        timeout=120 + 30 * count)
-
-
-def queues(name, count):
-    """A reconnect that we choose."""
-    in_guest(name, count, f"queues {QUEUES}")
-
-
-def front_link(name, count):
-    in_guest(name, count, "link")
-
-
-def back_link(name, count):
-    run(churn(vifs(name)[0], count, "link"), timeout=120 + 30 * count)
-
-
-def front_bind(name, count):
-    in_guest(name, count, "bind xen xpv-netfront")
-
-
-def back_bind(name, count):
-    device = vifs(name)[0]
-    node = device.replace("vif", "vif-").replace(".", "-")
-    in_dom0(count, f"{{ echo {node} > {BACK}/unbind && [ ! -e /sys/class/net/{device} ] && "
-                   f"echo {node} > {BACK}/bind && xpv-vif-reconnect; }}")
-
-
-def front_reload(name, count):
-    in_guest(name, count, f"reload {MODULES}/xpv-netfront.ko xpv_netfront max_queues={QUEUES}")
-
-
-def back_reload(name, count):
-    # One of its files may be open at the moment, by a reader.
-    in_dom0(count, "{ until rmmod xpv-netback 2> /dev/null; do sleep 0.05; done; "
-                   "[ -z \"$(ls -d /sys/class/net/vif* 2> /dev/null)\" ] && "
-                   "modprobe xpv-netback && xpv-vif-reconnect; }")
-    for other in guests():
-        online(other)
-
-
-def hotplug(name, count):
-    for _ in range(count):
-        run(f"xl network-detach {name} {mac(name)}")
-        wait_for(f"{name}: its vif is gone", lambda: not vifs(name))
-        attach(name)
-        guest(name, "lab-churn eth0 1 1 back && lab-ifup eth0", timeout=150)
-
-
-def guest_anew(name, count):
-    for _ in range(count):
-        device = vifs(name)[0]
-        run(f"xl destroy {name}")
-        wait_for(f"{device} is gone", lambda: not os.path.exists(f"/sys/class/net/{device}"))
-        recreate(name)
-
-
-PHASES = {"queues": queues, "front-link": front_link, "back-link": back_link,
-          "front-bind": front_bind, "back-bind": back_bind, "front-reload": front_reload,
-          "back-reload": back_reload, "hotplug": hotplug, "guest-anew": guest_anew}
 
 
 class Load:
@@ -144,7 +72,7 @@ def step(name, phase, begun, count, load):
     load.keep()
     flows = time.time()
     try:
-        PHASES[phase](name, count)
+        STEPS[phase](name, count, random.randrange(1 << 30))
         done = time.time()
         alive(name)
     except Exception:
@@ -161,7 +89,7 @@ def mend(name):
         try:
             online(name, 10)
             probe(name, 20)
-            queues(name, 0)
+            queues(name, 0, 1)
             return
         except Exception as error:
             say(f"{name} is made anew: {error}")
@@ -169,11 +97,12 @@ def mend(name):
 
 
 def main():
+    rest = at_rest()
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     random.seed(int(sys.argv[2]) if len(sys.argv) > 2 else 1)
-    phases = sys.argv[3:] or list(PHASES)
-    unknown = set(phases) - set(PHASES)
-    check(not unknown, f"no phase is called {unknown}: {list(PHASES)}")
+    phases = sys.argv[3:] or list(STEPS)
+    unknown = set(phases) - set(STEPS)
+    check(not unknown, f"no phase is called {unknown}: {list(STEPS)}")
     report = Report()
     names = guests()
     logs = None
@@ -184,13 +113,13 @@ def main():
         for name in names:
             alive(name)
             vcpus = int(guest(name, "nproc"))
-            check(vcpus >= QUEUES, f"{name} has {vcpus} vCPUs: one queue each is meant")
+            check(vcpus >= rest, f"{name} has {vcpus} vCPUs: one queue each is meant")
             there = len(guest(name, "ls -d /sys/class/net/eth0/queues/tx-*").split())
-            check(there == QUEUES, f"{name} has {there} queues, not {QUEUES}")
+            check(there == rest, f"{name} has {there} queues, not {rest}")
         time.sleep(1)
         logs = Logs(names)
         before.update(belongings(names))
-    report.test(f"all guests on line, {QUEUES} queues each", begin)
+    report.test(f"all guests on line, {rest} queues each", begin)
     for name in names:
         load = Load(name)
         for phase in phases:

@@ -12,7 +12,7 @@ by name, or all.
 
 import sys
 
-from labtest import Report, check, guests, run, wait_for
+from labtest import Report, check, guests, save_restore, wait_for
 from pvlock import KNOBS, TEST, figures, guest, load, parse, say
 
 MODES = {"pv": "PV, waiters sleep", "native": "native, waiters yield"}
@@ -208,9 +208,7 @@ def saves(name):
         guest(name, f"echo > {STATS}; rm -f /tmp/pid; "
                     "(setsid sh -c \"echo \\$\\$ > /tmp/pid; "
                     f"echo '{LOCK} irqs=1 ms=600000' > {TEST}\" > /dev/null 2>&1 &); sleep 0.5")
-        run(f"xl save {name} /var/tmp/{name}.save && xl restore /var/tmp/{name}.save; "
-            f"status=$?; rm -f /var/tmp/{name}.save; exit $status", timeout=400)
-        run(f"guest-wait {name}", timeout=300)
+        save_restore(name, 400)
         guest(name, f"sleep {SECONDS}; kill -9 $(cat /tmp/pid)")  # they are still at it
         result = parse(guest(name, f"cat {TEST}"))
         sound(name, result)
