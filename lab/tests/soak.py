@@ -101,7 +101,9 @@ def evidence(subjects):
         def there(command, timeout=30, ok=False, name=subject.name):
             return guest(name, command, timeout=timeout, ok=ok)
         name = subject.name
-        parts += [(f"{name}'s log", lambda there=there: there("dmesg | tail -40")),
+        parts += [(f"{name}'s vCPUs", lambda name=name: "".join(dom0(
+                    f"/usr/lib/xen-4.17/bin/xenctx -C {domid(name)}").splitlines(True)[:80])),
+                  (f"{name}'s log", lambda there=there: there("dmesg | tail -40")),
                   (f"{name}'s stuck tasks", lambda there=there: stuck(there)),
                   (f"{name}'s rings and counters", lambda there=there: there(RINGS)),
                   (f"{name}'s programs", lambda there=there: there("cat /proc/loadavg; ps | tail -25; "
@@ -148,12 +150,16 @@ class Soak:
         self.logs.clean()
         self.spent[step.action].append((done - begun, time.time() - done))
 
+    def begin(self, step):
+        say(f"{step.number} {step}")  # what it was at, should the host not come back
+        self.take(step)
+
     def go(self, plan, minutes):
         end = time.time() + 60 * minutes
         for step in plan:
             if time.time() >= end or self.report.failed:
                 return
-            self.report.test(f"{time.strftime('%H:%M:%S')} {step.number} {step}", self.take, step)
+            self.report.test(f"{time.strftime('%H:%M:%S')} {step.number} {step}", self.begin, step)
 
     def table(self):
         say(f"{'action':18} times  seconds each: least, mean, most   looks")

@@ -145,6 +145,12 @@ def lock_crowd(subject, _, load, ms):
     check(result["exact"] == 1, f"{subject.name}: {result}")
 
 
+def lock_torture(subject, _, kind, times):
+    if "locktorture" in guest(subject.name, "ls /lib/modules/xpv/"):
+        subject.kernel = 0
+        pvlock_kernel.linux_torture(subject.name, kind, times)
+
+
 def lock_reload(subject, _):
     guest(subject.name, "rmmod xpv-pvlock-test; rmmod xpv-pvlock")
     left = guest(subject.name, "grep -c pvlock /proc/interrupts", ok=False).strip()
@@ -196,7 +202,7 @@ ACTS = {
     "disk-knobs": disk_knobs,
     "memory-target": memory_target, "memory-hurry": memory_hurry, "memory-reload": memory_reload,
     "lock-kernel": lock_kernel, "lock-switches": lock_switches, "lock-crowd": lock_crowd,
-    "lock-reload": lock_reload,
+    "lock-torture": lock_torture, "lock-reload": lock_reload,
     "life-pause": life_pause, "life-save": life_save, "life-save-on": life_save_on,
     "life-anew": life_anew, "life-vcpus": life_vcpus,
 }

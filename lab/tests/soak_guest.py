@@ -60,6 +60,8 @@ class Subject:
     def equip(self):
         """All drivers, in a guest that has booted or was made bare."""
         guest(self.name, "modprobe xpv-blkfront; echo 1 > /proc/sys/kernel/sysrq")  # for xl sysrq
+        # A shell for each event of the kernel: who takes an interface away gives its addresses back.
+        guest(self.name, "killall uevent", ok=False)
         self.disk()
         balloon.load(self.name)
         balloon.mem_set(self.name, balloon.maximum_mb(self.name))

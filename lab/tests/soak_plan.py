@@ -82,6 +82,8 @@ ACTIONS = (
            {"load": ["plain", "irqs", "rwlock"], "times": (2, 8)}, "lock"),
     Action("lock-crowd", 3, "programs that crowd the kernel's locks",
            {"load": ["files", "messages"], "ms": (200, 1000)}, "lock"),
+    Action("lock-torture", 1, "Linux's locktorture, where scripts/locktorture has made it",
+           {"kind": ["spin_lock", "spin_lock_irq", "rw_lock", "rw_lock_irq"], "times": (2, 8)}, "lock"),
     Action("lock-reload", 1, "xpv-pvlock out and in", {}, "lock"),
     Action("life-pause", 4, "xl pause and unpause", {"ms": (100, 4000)}),
     Action("life-save", 3, "xl save and restore"),
