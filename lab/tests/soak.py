@@ -19,7 +19,7 @@ from soak_guest import Subject
 from soak_plan import chosen, guests_of, lock_guest, steps
 
 ALL = 8  # steps between two looks at all guests; after the others, at the one that it was about
-MEMORY_MIB = 16  # that dom0's kernel may have taken for itself: caches of whoever was new
+MEMORY_MIB = 16  # that a kernel may have taken for itself: caches of whoever was new
 XEN_MIB = 8  # that Xen may have less to give: domains that were made anew take other pieces
 
 
@@ -42,9 +42,10 @@ def devices(names):
                   for device in os.listdir("/sys/bus/xen-backend/devices") if device.startswith("vbd-"))
 
 
-def kernel_memory(where=run):
-    """MiB that a kernel has for itself and cannot give back."""
-    text = where("echo 3 > /proc/sys/vm/drop_caches; cat /proc/meminfo")
+def kernel_memory(subject=None):
+    """MiB that dom0's or a guest's kernel has for itself and cannot give back."""
+    command = "echo 3 > /proc/sys/vm/drop_caches; cat /proc/meminfo"
+    text = guest(subject.name, command) if subject else run(command)
     return sum(int(re.search(rf"^{name}:\s+(\d+)", text, re.M)[1]) for name in
                ("SUnreclaim", "VmallocUsed", "Percpu", "PageTables", "KernelStack")) / 1024
 
@@ -56,27 +57,31 @@ def xen_free():
 class Counts:
     """All that can be counted while the guests have their vif alone."""
 
-    def __init__(self, names):
-        self.names = names
-        self.belongings = belongings(names)
-        self.devices = devices(names)
-        self.memory = kernel_memory()
+    def __init__(self, subjects):
+        self.subjects = subjects
+        self.names = [subject.name for subject in subjects]
+        self.belongings = belongings(self.names)
+        self.devices = devices(self.names)
+        self.memory = self.kernels()
         self.free = xen_free()
-        channels = self.belongings["event channels"]
         check(self.belongings["interrupts"] > 0, "no interrupt of a vif is counted")
-        say(f"counted: event channels {channels}, grants mapped {self.belongings['grants mapped']}, "
-            f"interrupts of vifs {self.belongings['interrupts']}, xenstore nodes "
-            f"{len(self.belongings['xenstore nodes'])}, {' '.join(self.devices)}; dom0's kernel "
-            f"{self.memory:.1f} MiB, free in Xen {self.free} MiB")
+        say(f"counted: event channels {self.belongings['event channels']}, grants mapped "
+            f"{self.belongings['grants mapped']}, interrupts of vifs {self.belongings['interrupts']}, "
+            f"xenstore nodes {len(self.belongings['xenstore nodes'])}, {' '.join(self.devices)}")
+
+    def kernels(self):
+        return {"dom0": kernel_memory(), **{one.name: kernel_memory(one) for one in self.subjects}}
 
     def same(self):
         unchanged(self.belongings, self.names)
         wait_for("the disks' backends are as before", lambda: devices(self.names) == self.devices, 30)
-        memory, free = kernel_memory(), xen_free()
-        say(f"dom0's kernel {self.memory:.1f} MiB before, {memory:.1f} after; free in Xen "
-            f"{self.free} MiB before, {free} after")
-        check(memory < self.memory + MEMORY_MIB, f"dom0's kernel has {memory - self.memory:.1f} MiB more; "
-              + run("sort -k3 -n -r /proc/slabinfo | head -20", ok=False))
+        memory, free = self.kernels(), xen_free()
+        say(f"free in Xen {self.free} MiB before, {free} after; the kernels' own MiB: " +
+            ", ".join(f"{name} {self.memory[name]:.1f} before, {now:.1f} after" for name, now in memory.items()))
+        anew = [one.name for one in self.subjects if one.reborn]  # begins at nought again
+        grown = {name: now - self.memory[name] for name, now in memory.items()
+                 if name not in anew and now - self.memory[name] > MEMORY_MIB}
+        check(not grown, f"kernels have more MiB than before: {grown}")
         check(free > self.free - XEN_MIB, f"Xen has {self.free - free} MiB less")
 
 
@@ -201,7 +206,7 @@ def main():
             alive(subject.name)
             subject.medium()
         time.sleep(2)
-        found["counts"] = Counts(names)
+        found["counts"] = Counts(subjects)
         for subject in subjects:
             subject.equip()
         found["logs"] = Logs(names)
@@ -221,7 +226,7 @@ def main():
         evidence(subjects)
         say(f"again: scripts/soak --seed {asked.seed}, with the same kernel, guests and actions")
     for subject in subjects:
-        run(f"losetup -d {subject.loop}", ok=False)
+        subject.no_medium()
     report.finish()
 
 

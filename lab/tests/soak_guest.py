@@ -51,6 +51,7 @@ class Subject:
         self.loop = f"/dev/loop{name[1:]}"
         self.known = None  # sum of its beginning, while it is attached
         self.kernel = 0  # pvlock's parameter
+        self.reborn = False
 
     # ---- drivers
 
@@ -71,7 +72,7 @@ class Subject:
 
     def born(self):
         """It is another guest now: nothing of the old one is left."""
-        self.writes, self.known = False, None
+        self.writes, self.known, self.reborn = False, None, True
         self.equip()
 
     def bare(self):
@@ -93,7 +94,7 @@ class Subject:
         run(f"head -c {KNOWN * MIB} /dev/urandom > {self.file}; losetup {self.loop} {self.file}")
 
     def no_medium(self):
-        run(f"losetup -d {self.loop}; rm {self.file}")
+        run(f"losetup -d {self.loop}; rm {self.file}", ok=False)
 
     def plug_in(self):
         if self.known:
