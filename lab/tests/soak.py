@@ -3,7 +3,7 @@
 """Everything that may happen to our drivers, at random, for so many minutes: the part of
 scripts/soak in dom0. Each result line is an action with its time, guest and arguments; after it
 all is looked at; in the end everything is stopped and counted against the beginning. The first
-fault ends it, so that what it left behind can be looked at.
+fault ends it, so that what it left behind can be looked at; or, with --go-on, its guest is made anew.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from soak_plan import chosen, guests_of, lock_guest, steps
 
 ALL = 8  # steps between two looks at all guests; after the others, at the one that it was about
 MEMORY_MIB = 16  # that a kernel may have taken for itself: caches of whoever was new
+FAULTS = 8  # after so many nothing that follows says anything
 XEN_MIB = 8  # that Xen may have less to give: domains that were made anew take other pieces
 
 
@@ -30,6 +31,7 @@ def options():
     parser.add_argument("--guests", nargs="+", required=True)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--without", action="append", default=[])
+    parser.add_argument("--go-on", action="store_true")
     return parser.parse_args()
 
 
@@ -134,8 +136,8 @@ def evidence(subjects):
 # ---- the run -----------------------------------------------------------------------
 
 class Soak:
-    def __init__(self, report, subjects, logs):
-        self.report, self.logs = report, logs
+    def __init__(self, report, subjects, logs, go_on):
+        self.report, self.logs, self.go_on = report, logs, go_on
         self.subjects = {subject.name: subject for subject in subjects}
         self.spent = collections.defaultdict(list)  # by action: seconds of action and look
 
@@ -160,11 +162,27 @@ class Soak:
         self.take(step)
 
     def go(self, plan, minutes):
-        end = time.time() + 60 * minutes
+        """True: the time is over, and all can be counted."""
+        over = time.time() + 60 * minutes
         for step in plan:
-            if time.time() >= end or self.report.failed:
-                return
+            if time.time() >= over:
+                break
+            failed = self.report.failed
             self.report.test(f"{time.strftime('%H:%M:%S')} {step.number} {step}", self.begin, step)
+            if self.report.failed > failed and not self.mended(step):
+                return False
+        return True
+
+    def mended(self, step):
+        """After a fault: is there a host with which to go on?"""
+        if not self.go_on or self.report.failed >= FAULTS:
+            evidence(self.subjects.values())
+            return False
+        evidence([self.subjects[step.guest]])
+        failed = self.report.failed
+        self.report.test(f"{step.guest} is made anew", self.subjects[step.guest].mend)
+        self.logs.look()  # what is known by now
+        return self.report.failed == failed
 
     def table(self):
         say(f"{'action':18} times  seconds each: least, mean, most   looks")
@@ -184,6 +202,19 @@ def leaks(report, names):
     for name in names:
         if "kmemleak" in guest(name, "ls /sys/kernel/debug"):
             report.test(f"{name}: kmemleak", memory_leaks, lambda command, name=name: guest(name, command))
+
+
+def end(report, subjects, found):
+    """All is stopped and counted."""
+    failed = report.failed
+    for subject in subjects:
+        report.test(f"{subject.name}: everything stops", subject.bare)
+    if report.failed == failed:
+        report.test("everything is as at the beginning", found["counts"].same)
+        report.test("the kernels have not complained", found["logs"].clean)
+        leaks(report, [subject.name for subject in subjects])
+    if report.failed > failed:
+        evidence(subjects)
 
 
 def main():
@@ -211,19 +242,15 @@ def main():
             subject.equip()
         found["logs"] = Logs(names)
     report.test("all guests are counted and equipped", begin)
-    if not report.failed:
-        soak = Soak(report, subjects, found["logs"])
-        soak.go(steps(asked.seed, specs, chosen(asked.only, asked.without)), asked.minutes)
-        soak.table()
-    if not report.failed:
-        for subject in subjects:
-            report.test(f"{subject.name}: everything stops", subject.bare)
-    if not report.failed:
-        report.test("everything is as at the beginning", found["counts"].same)
-        report.test("the kernels have not complained", found["logs"].clean)
-        leaks(report, names)
     if report.failed:
         evidence(subjects)
+    else:
+        soak = Soak(report, subjects, found["logs"], asked.go_on)
+        fit = soak.go(steps(asked.seed, specs, chosen(asked.only, asked.without)), asked.minutes)
+        soak.table()
+        if fit:
+            end(report, subjects, found)
+    if report.failed:
         say(f"again: scripts/soak --seed {asked.seed}, with the same kernel, guests and actions")
     for subject in subjects:
         subject.no_medium()
