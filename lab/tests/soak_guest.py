@@ -14,7 +14,7 @@ from net_steps import queues
 # One emulated processor for all: enough to be under way in whatever is taken away, so
 # little that a hotplug script comes to its end in the 40 s that libxl gives it.
 RATE = "-b 2M -l 8K --pacing-timer 20000"
-IOPS = "--rate_iops=40"
+FIO = "--rate=2m"  # not by requests: fio would take each for the smallest
 DAY = 86400
 MIB = 1 << 20
 KNOWN = 8  # MiB of xvdb whose sum both ends know; it is never smaller
@@ -45,7 +45,7 @@ class Subject:
         self.name, self.vcpus, self.lock = name, vcpus, lock
         self.traffic = Stream(name, RATE)
         self.readers = Readers(name, 500)
-        self.writer = blockdev.Writer(name, more=IOPS, runtime=DAY)
+        self.writer = blockdev.Writer(name, more=FIO, runtime=DAY)
         self.writes = False
         self.file = f"/var/tmp/soak-{name}.img"  # xvdb's; dom0's memory would miss it
         self.loop = f"/dev/loop{name[1:]}"
