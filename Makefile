@@ -11,6 +11,8 @@
 KVER             ?=
 KDIR             ?=
 SUITE            ?=
+MINUTES          ?=
+SEED             ?=
 INSTALL_MOD_PATH ?=
 W                ?= 1
 WERROR           ?= 1
@@ -123,6 +125,11 @@ pvlock-model:        ## the PV lock's Promela model, and broken ones that must b
 lab-test:        ## the drivers on real Xen in QEMU, against themselves and Linux's own
 	@scripts/lab-test
 .PHONY: lab-test
+
+soak:        ## all drivers at random on real Xen; MINUTES=60 SEED= KVER=6.1|6.12 (dom0's)
+	@scripts/soak $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)') \
+	  $(if $(KVER),--kernel '$(KVER)')
+.PHONY: soak
 
 bare-test:        ## the modules on a machine without Xen
 	@lab/bare-test

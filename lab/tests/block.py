@@ -9,9 +9,10 @@ import sys
 import time
 
 import block_fs
-from blockdev import (SIZE, Verified, attach, counters, detach, disks, fio, gone, load, medium, whole)
+from blockdev import (SIZE, Verified, Writer, attach, counters, detach, disks, fio, gone, load, medium,
+                      whole)
 from labtest import (Report, check, domid, event_channels, finish, guest, guest_start, guests,
-                     memory_leaks, run, status, wait_for, xen_grants)
+                     memory_leaks, run, save_and_go_on, save_restore, status, wait_for, xen_grants)
 
 
 def data(name):
@@ -312,22 +313,15 @@ def suspends(name):
     device = medium("r0")
     load(name)
     attach(name, device)
-    counters(name)
-    command = fio("/dev/xvda", "--rw=randwrite --bsrange=512-256k --bs_unaligned=0 --iodepth=16 "
-                  "--fsync=50", runtime=3000).replace("exec ", "", 1)
-    guest(name, f"echo '{command} > /tmp/fio; echo status $? >> /tmp/fio' > /tmp/fio.sh; "
-          "setsid /usr/bin/sh /tmp/fio.sh > /dev/null 2>&1 &")
+    writer = Writer(name)
+    writer.begin()
     wait_for("fio runs", lambda: counters(name)["requests"] > 200, 120)
-    for way in ("xl save -c {0} /var/tmp/{0}", "xl save {0} /var/tmp/{0} && xl restore /var/tmp/{0}"):
-        run(f"{way.format(name)}; status=$?; rm -f /var/tmp/{name}; exit $status", timeout=300)
-        run(f"guest-wait {name}", timeout=300)
+    for way in (save_and_go_on, save_restore):
+        way(name)
         before = counters(name)["requests"]
         wait_for("requests go on", lambda: counters(name)["requests"] > before + 50, 120)
-        print(f"# {way}: {counters(name)}", flush=True)
-    guest(name, "killall -INT fio")
-    wait_for("fio ends", lambda: "status" in guest(name, "cat /tmp/fio"), 300)
-    output = guest(name, "cat /tmp/fio")
-    check("verify:" not in output and "err= 0" in output, output[-3000:])
+        print(f"# {way.__name__}: {counters(name)}", flush=True)
+    writer.end()
     detach(name)
     guest(name, "rmmod xpv-blkfront")
 

@@ -66,13 +66,21 @@ def fio(device, what, runtime=0, size="32m"):
             f"{f'--time_based --runtime={runtime} ' if runtime else ''}{what} 2>&1")
 
 
+MIXED = "--rw=randwrite --bsrange=512-256k --bs_unaligned=0 --iodepth=16 --fsync=50"
+
+
+def sound(output):
+    """What fio with verify said."""
+    check("verify:" not in output and "error=" not in output.replace("error=0", "") and
+          re.search(r"err= 0", output), f"fio: {output[-3000:]}")
+
+
 class Verified:
     """fio with verify in the guest for as long as the block runs; it must not notice."""
 
     def __init__(self, name, device="/dev/xvda"):
         self.name = name
-        self.command = fio(device, "--rw=randwrite --bsrange=512-256k --bs_unaligned=0 "
-                           "--iodepth=16 --fsync=50", runtime=600)
+        self.command = fio(device, MIXED, runtime=600)
 
     def __enter__(self):
         self.process = guest_start(self.name, self.command.replace("exec ", "", 1) +
@@ -84,8 +92,24 @@ class Verified:
         guest(self.name, "killall -INT fio", ok=False)
         output = self.process.communicate(timeout=300)[0]
         if kind is None:
-            check("verify:" not in output and "error=" not in output.replace("error=0", "") and
-                  re.search(r"err= 0", output), f"fio: {output[-3000:]}")
+            sound(output)
+
+
+class Writer:
+    """fio with verify as a program of the guest's own: a call does not outlive a restore."""
+
+    def __init__(self, name, device="/dev/xvda", more="", runtime=3000):
+        self.name = name
+        self.command = fio(device, f"{MIXED} {more}", runtime=runtime).replace("exec ", "", 1)
+
+    def begin(self):
+        guest(self.name, f"rm -f /tmp/fio; echo '({self.command}) > /tmp/fio; echo status $? >> /tmp/fio' "
+              "> /tmp/fio.sh; setsid /usr/bin/sh /tmp/fio.sh > /dev/null 2>&1 &")
+
+    def end(self):
+        guest(self.name, "killall -INT fio", ok=False)
+        wait_for("fio ends", lambda: "status" in guest(self.name, "cat /tmp/fio"), 300)
+        sound(guest(self.name, "cat /tmp/fio"))
 
 
 def whole(name, device="/dev/xvda", size="24m"):

@@ -11,7 +11,7 @@ import struct
 import time
 
 from labtest import (Failed, address, check, domid, event_channels, guest, guest_start, online,
-                     run, start, status, wait_for, xen_grants)
+                     run, start, status, vif_interrupts, wait_for, xen_grants)
 
 MODULES = "/lib/modules/xpv"
 BACK = "/sys/bus/xen-backend/drivers/xpv-netback"
@@ -29,14 +29,14 @@ _ids = {}  # xl is slow where processors are busy
 
 
 def known_id(name):
-    """Domain id of a guest, as it was when first asked for."""
+    """Domain id of a guest, as it was when first asked for; forget() what it was."""
     if name not in _ids:
         _ids[name] = domid(name)
     return _ids[name]
 
 
 def forget(name):
-    """The guest is another domain from now on."""
+    """The guest is another domain now."""
     _ids.pop(name, None)
 
 
@@ -131,15 +131,20 @@ class Traffic:
                 return
         raise Failed(f"{self.name}: iperf3 does not flow both ways, begun three times")
 
+    def serve(self):
+        self.server = guest_start(self.name, "exec iperf3 -s -p 5100 2>&1")
+
     def begin(self):
         self.begun += 1
-        self.server = guest_start(self.name, "exec iperf3 -s -p 5100 2>&1")
+        self.serve()
         try:
             wait_for(f"iperf3 listens in {self.name}", self.listens, 300)
         except Failed:
-            self.server.kill()
-            say(f"iperf3 said: {self.server.communicate(timeout=30)[0][-300:]}; in {self.name}: "
-                + guest(self.name, "cat /proc/loadavg; ps | tail -20", timeout=300, ok=False))
+            if self.server:
+                self.server.kill()
+                say(f"iperf3 said: {self.server.communicate(timeout=30)[0][-300:]}")
+            say(f"in {self.name}: " + guest(self.name, "cat /proc/loadavg; ps | tail -20",
+                                            timeout=300, ok=False))
             raise
         # Gives way to what the step does, which would take minutes on a busy machine.
         self.client = start(f"exec nice -n 10 iperf3 -c {address(self.name)} -p 5100 -t 36000 -P 4 "
@@ -307,7 +312,7 @@ def belongings(names):
                                  run("xenstore-ls -f").splitlines()
                                  if "/vif/" in line and not line.startswith("/libxl") and
                                  "/error/" not in line),  # what a fault leaves on purpose
-        "interrupts": run("grep -c vif /proc/interrupts", ok=False).strip(),
+        "interrupts": vif_interrupts(),
     }
 
 
@@ -376,12 +381,12 @@ def bounded(process, what, timeout=60):
     return process.returncode
 
 
-def stuck():
-    """Where dom0's tasks sleep that nothing can wake, and its xenwatch."""
-    return run("for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in xenwatch) ;; *) "
-               "grep -q '^State:.D' $p/status 2>/dev/null || continue;; esac; "
-               "echo \"$(cat $p/comm) ($(grep ^State $p/status)):\"; head -12 $p/stack; done",
-               timeout=30, ok=False)
+def stuck(where=run):
+    """Where tasks sleep that nothing can wake, and xenwatch; where() runs a command there."""
+    return where("for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in xenwatch) ;; *) "
+                 "grep -q '^State:.D' $p/status 2>/dev/null || continue;; esac; "
+                 "echo \"$(cat $p/comm) ($(grep ^State $p/status)):\"; head -12 $p/stack; done",
+                 timeout=30, ok=False)
 
 
 def xenwatch_works(timeout=30):

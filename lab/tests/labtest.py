@@ -147,6 +147,27 @@ def online(name, timeout=90):
              lambda: status(f"ping -c 1 -W 1 {address(name)}") == 0, timeout)
 
 
+def answers(name, timeout=300):
+    """Wait until a guest's agent does."""
+    run(f"guest-wait {name} {timeout}", timeout=timeout + 30)
+
+
+# ---- saved and restored. The file lies on a disk: dom0's memory would miss it ------
+
+def save_restore(name, timeout=300):
+    """Into a file and out of it; the domain id is another one afterwards, and calls of the
+    lab's channel have ended."""
+    run(f"xl save {name} /var/tmp/{name}.save && xl restore /var/tmp/{name}.save; "
+        f"status=$?; rm -f /var/tmp/{name}.save; exit $status", timeout=timeout)
+    answers(name)
+
+
+def save_and_go_on(name, timeout=300):
+    run(f"xl save -c {name} /var/tmp/{name}.save; status=$?; rm -f /var/tmp/{name}.save; exit $status",
+        timeout=timeout)
+    answers(name)
+
+
 # ---- counts of what a driver could leave behind ------------------------------
 
 def xen_grants():
@@ -169,6 +190,12 @@ def event_channels(domain=0):
     return len(run(f"/usr/lib/xen-4.17/bin/lsevtchn {domain}").splitlines())
 
 
+def vif_interrupts():
+    """Lines of dom0's /proc/interrupts that belong to vifs: ours are called xpv-netback, all
+    of them, Linux's by vif and queue."""
+    return int(run("grep -cE 'xpv-netback|vif[0-9]' /proc/interrupts", ok=False))
+
+
 def census():
     """Everything countable in dom0 that belongs to vifs."""
     return {
@@ -178,7 +205,7 @@ def census():
         "xenstore nodes": sorted(line.split(" = ")[0] for line in
                                  run("xenstore-ls -f").splitlines()
                                  if "/vif/" in line and not line.startswith("/libxl")),
-        "interrupts": run("grep -c vif /proc/interrupts", ok=False).strip(),
+        "interrupts": vif_interrupts(),
     }
 
 

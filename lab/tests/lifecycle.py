@@ -75,7 +75,7 @@ def back_reload(names, turns):
             run("rmmod xpv-netback")
             gone = census()
             check(not any("vif" in dev for dev in gone["netdevs"]), "a vif outlived its driver")
-            check(gone["interrupts"] == "0", f"{gone['interrupts']} interrupts are left")
+            check(gone["interrupts"] == 0, f"{gone['interrupts']} interrupts are left")
             run("modprobe xpv-netback")
             run("xpv-vif-reconnect")
             for name in names:
@@ -145,7 +145,7 @@ def all_gone(names):
     time.sleep(1)
     left = census()
     check(not left["xenstore nodes"], f"xenstore: {left['xenstore nodes']}")
-    check(left["interrupts"] == "0", f"interrupts: {left['interrupts']}")
+    check(left["interrupts"] == 0, f"interrupts: {left['interrupts']}")
     run("rmmod xpv-netback")
     run("modprobe xpv-netback")
 

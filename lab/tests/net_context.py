@@ -164,7 +164,7 @@ def deferred(name):
     def here(command, **more):
         return guest(name, command, **more)
     device = vif(name)
-    ends = ((here, "eth0", r"\beth0|\bvif"), (run, device, re.escape(device)))
+    ends = ((here, "eth0", r"\beth0|\bvif"), (run, device, "xpv-netback|" + re.escape(device)))
     counts = {}
     for on in (False, True):
         for where, port, _ in ends:

@@ -16,85 +16,12 @@ import random
 import sys
 import time
 
-from churn import (MODULES, Flood, Logs, Readers, Traffic, alive, attach, backend, belongings, mac,
-                   probe, recreate, say, unchanged, vifs)
-from image import destroyed
-from labtest import (Report, check, guest, guests, memory_leaks, online, run, status,
-                     wait_for)
+from churn import (Flood, Logs, Readers, Traffic, alive, belongings, probe, recreate, say, unchanged,
+                   vifs)
+from labtest import Report, check, guest, guests, memory_leaks, online, run, status
+from net_steps import STEPS, at_rest, queues
 
-QUEUES = int(run("cat /sys/module/xpv_netback/parameters/max_queues"))  # at rest
 BURST = 20  # steps that one process takes one after the other, without us in between
-
-
-def churn(device, count, action):
-    return f"lab-churn {device} {count} {random.randrange(1 << 30)} {action}"
-
-
-def in_guest(name, count, action):
-    guest(name, churn("eth0", count, action), timeout=120 + 30 * count)
-
-
-def in_dom0(name, count, action):
-    """With what a hotplug script does, which is a minute's work for a debug kernel."""
-    run(churn(vifs(name)[0], count, action), timeout=120 + 30 * count)
-
-
-def queues(name, count):
-    """A reconnect that we choose."""
-    in_guest(name, count, f"queues {QUEUES}")
-
-
-def front_link(name, count):
-    in_guest(name, count, "link")
-
-
-def back_link(name, count):
-    in_dom0(name, count, "link")
-
-
-def front_bind(name, count):
-    in_guest(name, count, "bind xen xpv-netfront")
-
-
-def back_bind(name, count):
-    in_dom0(name, count, "bind xen-backend xpv-netback")
-    run("xpv-vif-reconnect")  # the other guests'
-
-
-def front_reload(name, count):
-    in_guest(name, count, f"reload {MODULES}/xpv-netfront.ko xpv_netfront max_queues={QUEUES}")
-
-
-def back_reload(name, count):
-    file = run("modinfo -n xpv-netback").strip()
-    in_dom0(name, count, f"reload {file} xpv_netback max_queues={QUEUES}")
-    run("xpv-vif-reconnect")  # the other guests'
-
-
-def hotplug(name, count):
-    for _ in range(count):
-        script = run(f"xenstore-read {backend(name)}/script").strip()
-        run(f"xl network-detach {name} {mac(name)}")
-        wait_for(f"{name}: its vif is gone", lambda: not vifs(name))
-        attach(name, script)
-        guest(name, "lab-churn eth0 1 1 back && lab-ifup eth0", timeout=150)
-
-
-def guest_anew(name, count):
-    for _ in range(count):
-        device = vifs(name)[0]
-        run(f"xl destroy {name}")
-        wait_for(f"{device} is gone", lambda: not os.path.exists(f"/sys/class/net/{device}"))
-        recreate(name)
-
-
-def destroy(name, count):
-    destroyed(name, count, say)
-
-
-PHASES = {"queues": queues, "front-link": front_link, "back-link": back_link,
-          "front-bind": front_bind, "back-bind": back_bind, "front-reload": front_reload,
-          "back-reload": back_reload, "hotplug": hotplug, "destroy": destroy, "guest-anew": guest_anew}
 
 
 class Load:
@@ -148,7 +75,7 @@ def step(name, phase, begun, count, load):
         load.keep()
     flows = time.time()
     try:
-        PHASES[phase](name, count)
+        STEPS[phase](name, count, random.randrange(1 << 30))
         done = time.time()
         alive(name)
     except Exception:
@@ -165,7 +92,7 @@ def mend(name):
         try:
             online(name, 10)
             probe(name, 20)
-            queues(name, 0)
+            queues(name, 0, 1)
             return
         except Exception as error:
             say(f"{name} is made anew: {error}")
@@ -173,11 +100,12 @@ def mend(name):
 
 
 def main():
+    rest = at_rest()
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     random.seed(int(sys.argv[2]) if len(sys.argv) > 2 else 1)
-    phases = sys.argv[3:] or list(PHASES)
-    unknown = set(phases) - set(PHASES)
-    check(not unknown, f"no phase is called {unknown}: {list(PHASES)}")
+    phases = sys.argv[3:] or list(STEPS)
+    unknown = set(phases) - set(STEPS)
+    check(not unknown, f"no phase is called {unknown}: {list(STEPS)}")
     report = Report()
     names = guests()
     logs = None
@@ -188,13 +116,13 @@ def main():
         for name in names:
             alive(name)
             vcpus = int(guest(name, "nproc"))
-            check(vcpus >= QUEUES, f"{name} has {vcpus} vCPUs: one queue each is meant")
+            check(vcpus >= rest, f"{name} has {vcpus} vCPUs: one queue each is meant")
             there = len(guest(name, "ls -d /sys/class/net/eth0/queues/tx-*").split())
-            check(there == QUEUES, f"{name} has {there} queues, not {QUEUES}")
+            check(there == rest, f"{name} has {there} queues, not {rest}")
         time.sleep(1)
         logs = Logs(names)
         before.update(belongings(names))
-    report.test(f"all guests on line, {QUEUES} queues each", begin)
+    report.test(f"all guests on line, {rest} queues each", begin)
     for name in names:
         load = Load(name)
         for phase in phases:

@@ -165,10 +165,7 @@ def save_restore(name):
         guest(name, f"echo > {STATS}; rm -f /tmp/pid; "
                     "(setsid sh -c \"echo \\$\\$ > /tmp/pid; "
                     f"echo 'threads=8 irqs=1 ms=600000' > {TEST}\" > /dev/null 2>&1 &); sleep 0.5")
-        # The file lies in dom0's memory: what it leaves behind others would miss.
-        run(f"xl save {name} /var/tmp/{name}.save && xl restore /var/tmp/{name}.save; "
-            f"status=$?; rm -f /var/tmp/{name}.save; exit $status", timeout=300)
-        run(f"guest-wait {name}", timeout=300)
+        labtest.save_restore(name)
         guest(name, f"sleep {SECONDS}; kill -9 $(cat /tmp/pid)")  # they are still at it
         sound(name, parse(guest(name, f"cat {TEST}")), share=False)
         # Bound anew by a work item, soon after.

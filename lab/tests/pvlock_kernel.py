@@ -12,7 +12,7 @@ by name, or all.
 
 import sys
 
-from labtest import Report, check, guests, run, wait_for
+from labtest import Report, check, guests, save_restore, wait_for
 from pvlock import KNOBS, TEST, figures, guest, load, parse, say
 
 MODES = {"pv": "PV, waiters sleep", "native": "native, waiters yield"}
@@ -164,21 +164,23 @@ def switches_crowd(name, what):
                    "mv /tmp/crowd.new /tmp/crowd; done\"", "cat /tmp/crowd")
 
 
+def linux_torture(name, kind, times):
+    """Linux's own, of a kind that waits in what is taken over; it counts who is inside."""
+    guest(name, f"dmesg -c > /dev/null; echo > {STATS}; modprobe locktorture torture_type={kind} "
+                "nwriters_stress=8 nreaders_stress=8 stutter=0 shuffle_interval=1")
+    guest(name, f"n=0; while [ $n -lt {times} ]; do n=$((n + 1)); "
+                f"echo $((n % 2)) > {KNOBS}/kernel || exit 1; sleep 0.05; done; "
+                f"echo 0 > {KNOBS}/kernel; rmmod locktorture", timeout=300 + 10 * times)
+    log = guest(name, "dmesg")
+    say("; ".join(line.split("] ", 1)[-1] for line in log.splitlines() if "Total: " in line))
+    check("End of test: SUCCESS" in log and "FAILURE" not in log and "!!!" not in log, log)
+    sound(name, {"exact": 1})
+
+
 def locktorture(name):
-    """Linux's own, of every kind that waits in what is taken over, on and off; it counts who
-    is inside."""
-    check("locktorture" in guest(name, "ls /lib/modules/xpv/"),
-          "no locktorture.ko beside our modules: scripts/locktorture makes it, for 6.1")
+    check("locktorture" in guest(name, "ls /lib/modules/xpv/"), "scripts/locktorture makes it, for 6.1")
     for kind in ("spin_lock", "spin_lock_irq", "rw_lock", "rw_lock_irq"):
-        guest(name, f"dmesg -c > /dev/null; echo > {STATS}; modprobe locktorture torture_type={kind} "
-                    "nwriters_stress=8 nreaders_stress=8 stutter=0 shuffle_interval=1")
-        guest(name, f"n=0; while [ $n -lt {SWITCHES} ]; do n=$((n + 1)); "
-                    f"echo $((n % 2)) > {KNOBS}/kernel || exit 1; sleep 0.05; done; "
-                    f"echo 0 > {KNOBS}/kernel; rmmod locktorture", timeout=300 + 10 * SWITCHES)
-        log = guest(name, "dmesg")
-        say("; ".join(line.split("] ", 1)[-1] for line in log.splitlines() if "Total: " in line))
-        check("End of test: SUCCESS" in log and "FAILURE" not in log and "!!!" not in log, log)
-        sound(name, {"exact": 1})
+        linux_torture(name, kind, SWITCHES)
 
 
 def hotplug(name):
@@ -208,9 +210,7 @@ def saves(name):
         guest(name, f"echo > {STATS}; rm -f /tmp/pid; "
                     "(setsid sh -c \"echo \\$\\$ > /tmp/pid; "
                     f"echo '{LOCK} irqs=1 ms=600000' > {TEST}\" > /dev/null 2>&1 &); sleep 0.5")
-        run(f"xl save {name} /var/tmp/{name}.save && xl restore /var/tmp/{name}.save; "
-            f"status=$?; rm -f /var/tmp/{name}.save; exit $status", timeout=400)
-        run(f"guest-wait {name}", timeout=300)
+        save_restore(name, 400)
         guest(name, f"sleep {SECONDS}; kill -9 $(cat /tmp/pid)")  # they are still at it
         result = parse(guest(name, f"cat {TEST}"))
         sound(name, result)

@@ -16,8 +16,8 @@ import threading
 import time
 
 from churn import Logs, alive, belongings, say, unchanged
-from labtest import (Report, address, check, finish, guest, guests, run, start, status,
-                     wait_for)
+from labtest import (Report, address, answers, check, finish, guest, guests, run, save_and_go_on,
+                     save_restore, start, status, wait_for)
 
 BLOCK = hashlib.shake_128(b"xpv").digest(1 << 16)
 PIECE = 1 << 20  # so much each way between two looks
@@ -107,20 +107,10 @@ class Stream:
         say(f"{self.name}: {self.bytes['down'] >> 20} MiB down, {self.bytes['up'] >> 20} MiB up")
 
 
-def save_and_go_on(name):
-    run(f"xl save -c {name} /var/tmp/{name}.save; status=$?; rm -f /var/tmp/{name}.save; exit $status",
-        timeout=300)
-
-
-def save_restore(name):
-    # The file lies on a disk: dom0's memory would miss it.
-    run(f"xl save {name} /var/tmp/{name}.save && xl restore /var/tmp/{name}.save; "
-        f"status=$?; rm -f /var/tmp/{name}.save; exit $status", timeout=300)
-
-
 def migrate(name):
     """With -s "" the host is a command, which speaks to us through a pipe."""
     run(f"xl migrate -s '' {name} 'xl migrate-receive'", timeout=300)
+    answers(name)
 
 
 def goes_on(name, how, turns, logs):
@@ -129,7 +119,6 @@ def goes_on(name, how, turns, logs):
         for turn in range(turns):
             say(f"{name} {how.__name__} {turn + 1} of {turns}")
             how(name)
-            run(f"guest-wait {name} 120", timeout=150)
             stream.moves(f"after {how.__name__} {turn + 1}")
             alive(name)
         stream.compare()
@@ -146,7 +135,7 @@ def cancelled(name, logs):
         wait_for("the pipe is there", lambda: status("test -p /run/save") == 0)
         check(status(f"xl save {name} /run/save", 300) != 0, "xl save did not fail")
         finish(reader)
-        run(f"guest-wait {name} 120", timeout=150)
+        answers(name)
         stream.moves("after a save that failed")
         alive(name)
         stream.compare()
