@@ -143,8 +143,10 @@ class Soak:
 
     def take(self, step):
         subject = self.subjects[step.guest]
+        begun = time.time()
         for each in self.subjects.values():
             each.work()
+        say(f"load is under way after {time.time() - begun:.1f} s")
         begun = time.time()
         ACTS[step.action](subject, step.seed, **step.arguments)
         done = time.time()

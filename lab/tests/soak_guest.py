@@ -13,8 +13,9 @@ from net_steps import queues
 
 # One emulated processor for all: enough to be under way in whatever is taken away, so
 # little that a hotplug script comes to its end in the 40 s that libxl gives it.
-RATE = "-b 2M -l 8K --pacing-timer 20000"
-FIO = "--rate=2m"  # not by requests: fio would take each for the smallest
+RATE = "-b 400K -l 4K --pacing-timer 50000"
+PAUSE_MS = 2000
+FIO = "--bsrange=512-64k --rate=400k"  # not by requests: fio would take each for the smallest
 DAY = 86400
 MIB = 1 << 20
 KNOWN = 8  # MiB of xvdb whose sum both ends know; it is never smaller
@@ -44,7 +45,7 @@ class Subject:
     def __init__(self, name, vcpus, lock):
         self.name, self.vcpus, self.lock = name, vcpus, lock
         self.traffic = Stream(name, RATE)
-        self.readers = Readers(name, 500)
+        self.readers = Readers(name, PAUSE_MS)
         self.writer = blockdev.Writer(name, more=FIO, runtime=DAY)
         self.writes = False
         self.file = f"/var/tmp/soak-{name}.img"  # xvdb's; dom0's memory would miss it
