@@ -231,6 +231,8 @@ void xpv_xenbus_well(struct xpv_xenbus *bus);
 /* Milliseconds since some point in the past; never goes back, stands still while the
  * domain is suspended. A few milliseconds coarse. Any context. */
 uint64_t xpv_now_ms(void);
+/* The same in nanoseconds, as fine as the hardware has it. */
+uint64_t xpv_now_ns(void);
 /* May sleep; a little longer, too. */
 void xpv_sleep_ms(uint32_t ms);
 

@@ -37,33 +37,36 @@ struct xpv_netback_settings {
  * A queue's counters; written by its pollers, read at any time. ethtool -S shows them as
  * guest_<name>.
  */
-#define XPV_NETBACK_COUNTERS(X)                                                      \
-	X(tx_packets)                                                                \
-	X(tx_bytes)                                                                  \
-	X(tx_slots)                                                                  \
-	X(tx_extras)                                                                 \
-	X(tx_copy_ops)                                                               \
-	X(tx_copy_calls)                                                             \
-	X(tx_map_ops)                                                                \
-	X(tx_map_calls)                                                              \
-	X(tx_unmap_ops)                                                              \
-	X(tx_unmap_calls)                                                            \
-	X(tx_errors) /* answered with an error: malformed or not readable */         \
-	X(tx_drops)  /* good, but there was no memory for them */                    \
-	X(tx_notifies)                                                               \
-	X(tx_events)                                                                 \
-	X(tx_spurious)                                                               \
-	X(rx_packets)                                                                \
-	X(rx_bytes)                                                                  \
-	X(rx_slots)                                                                  \
-	X(rx_copy_ops)                                                               \
-	X(rx_copy_calls)                                                             \
-	X(rx_errors)  /* Xen refused to write to a buffer */                         \
-	X(rx_starved) /* waits for buffers */                                        \
-	X(rx_drains)  /* times that packets waited too long, and all were dropped */ \
-	X(rx_stalls)  /* times that the carrier went off for it */                   \
-	X(rx_notifies)                                                               \
-	X(rx_events)                                                                 \
+#define XPV_NETBACK_COUNTERS(X)                                                       \
+	X(tx_packets)                                                                 \
+	X(tx_bytes)                                                                   \
+	X(tx_slots)                                                                   \
+	X(tx_extras)                                                                  \
+	X(tx_copy_ops)                                                                \
+	X(tx_copy_calls)                                                              \
+	X(tx_map_ops)                                                                 \
+	X(tx_map_calls)                                                               \
+	X(tx_unmap_ops)                                                               \
+	X(tx_unmap_calls)                                                             \
+	X(tx_errors) /* answered with an error: malformed or not readable */          \
+	X(tx_drops)  /* good, but there was no memory for them */                     \
+	X(tx_notifies)                                                                \
+	X(tx_events)                                                                  \
+	X(tx_spurious)                                                                \
+	X(tx_holds) /* waits for the vif's rate */                                    \
+	X(rx_packets)                                                                 \
+	X(rx_bytes)                                                                   \
+	X(rx_slots)                                                                   \
+	X(rx_copy_ops)                                                                \
+	X(rx_copy_calls)                                                              \
+	X(rx_errors)   /* Xen refused to write to a buffer */                         \
+	X(rx_starved)  /* waits for buffers */                                        \
+	X(rx_drains)   /* times that packets waited too long, and all were dropped */ \
+	X(rx_stalls)   /* times that the carrier went off for it */                   \
+	X(rx_holds)    /* waits for the vif's rate */                                 \
+	X(rx_timeouts) /* a stopped queue stood still for 5 s */                      \
+	X(rx_notifies)                                                                \
+	X(rx_events)                                                                  \
 	X(rx_spurious)
 
 struct xpv_netback_counters {
@@ -96,6 +99,12 @@ enum xpv_netback_poller {
  * True: there is new work, go on. *event is for xpv_netback_idle(). The poller.
  */
 bool xpv_netback_tx_stop(struct xpv_netback_queue *queue, uint32_t *event);
+
+/*
+ * The same when xpv_netback_tx_gather() said how long to stay away: no event is asked for,
+ * the caller polls again when that time is over. The poller.
+ */
+void xpv_netback_tx_hold(struct xpv_netback_queue *queue, uint32_t *event);
 
 struct xpv_netback_rest {
 	bool again;	  /* there are buffers, go on */
@@ -162,11 +171,14 @@ struct xpv_netback_tx_packet {
  * Take up to max (1..XPV_NETBACK_BATCH) packets from the ring and say what
  * memory each needs. Malformed packets are answered and left out. What is taken
  * must be handed to execute before the next gather. Packets of more than
- * map_above bytes are mapped instead of copied, if the queue can. Softirq.
+ * map_above bytes are mapped instead of copied, if the queue can. None, and *hold_ns
+ * is not 0: the vif's rate lets none pass, poll again in so many nanoseconds,
+ * 1..1000000000. Softirq.
  */
 uint32_t xpv_netback_tx_gather(struct xpv_netback_queue *queue,
 			       struct xpv_netback_tx_packet *packets,
-			       uint32_t max, uint32_t map_above);
+			       uint32_t max, uint32_t map_above,
+			       uint64_t *hold_ns);
 
 /* Fetch the packets that gather took, answer all of their slots, notify the
  * frontend if it wants to know. Softirq. */
@@ -209,12 +221,13 @@ struct xpv_netback_rx_packet {
 };
 
 /*
- * Send the packets in order as far as the frontend's buffers reach: how many
- * were sent (or lost to the frontend's own fault). Softirq.
+ * Send the packets in order as far as the frontend's buffers and the vif's rate reach:
+ * how many were sent (or lost to the frontend's own fault). None, and *hold_ns is not 0:
+ * it is the rate, poll again in so many nanoseconds, 1..1000000000. Softirq.
  */
 uint32_t xpv_netback_rx_send(struct xpv_netback_queue *queue,
 			     const struct xpv_netback_rx_packet *packets,
-			     uint32_t count);
+			     uint32_t count, uint64_t *hold_ns);
 
 /* How long packets wait for a frontend that posts no buffers; module parameters. */
 struct xpv_netback_rx_limits {
@@ -229,6 +242,13 @@ struct xpv_netback_rx_limits {
  */
 bool xpv_netback_rx_starved(struct xpv_netback_queue *queue, uint32_t waited_ms,
 			    const struct xpv_netback_rx_limits *limits);
+
+/*
+ * The transmit queue has been stopped for still_ms milliseconds, with so many bytes of
+ * packets waiting: it is said and counted; nothing else happens. Softirq.
+ */
+void xpv_netback_rx_timeout(struct xpv_netback_queue *queue, uint32_t still_ms,
+			    uint32_t waiting);
 
 /* ---- queue: looking at it ------------------------------------------------ */
 
@@ -263,6 +283,8 @@ void xpv_netback_os_stop(struct xpv_netback_os *os);
 void xpv_netback_os_detach(struct xpv_netback_os *os);
 /* The other end is in service, or not. */
 void xpv_netback_os_carrier(struct xpv_netback_os *os, bool on);
+/* The administrator wants the link up, which it is at first. */
+bool xpv_netback_os_link(const struct xpv_netback_os *os);
 /* Maps of this guest's former connections that are not reaped yet. May sleep. */
 uint32_t xpv_netback_os_retired(struct xpv_netback_os *os);
 

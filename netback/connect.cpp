@@ -10,9 +10,15 @@ constexpr uint32_t max_retired_maps = 8;
 } // namespace
 
 // Everything in one transaction, before the state says InitWait.
-Result<void> Device::advertise() const noexcept {
-    return store().transact(
-        [&]() noexcept { return net::write_features(store(), Role::Back, settings_.net); });
+Result<void> Device::advertise() noexcept {
+    const bool up = xpv_netback_os_link(os_);
+    const Result<void> written = store().transact([&]() noexcept -> Result<void> {
+        XPV_TRY(store().write("carrier", up));
+        return net::write_features(store(), Role::Back, settings_.net);
+    });
+    if (written.ok())
+        link_ = up;
+    return written;
 }
 
 Result<void> Device::make_queue(uint32_t index, uint32_t count, const xpv_net_features& features,
@@ -27,7 +33,8 @@ Result<void> Device::make_queue(uint32_t index, uint32_t count, const xpv_net_fe
                                                     QueueIndex{index},
                                                     place,
                                                     net::permitted(settings_.net).gso_v4,
-                                                    features.rx_notify};
+                                                    features.rx_notify,
+                                                    rates_};
     queue_count_ = index + 1;
     if (const Result<void> mapped = queues_[index]->open(map); !mapped.ok()) {
         xpv_log(bus(), XPV_LOG_ERR, "queue %u: cannot use rings tx %u rx %u: error %d", index,
@@ -37,22 +44,11 @@ Result<void> Device::make_queue(uint32_t index, uint32_t count, const xpv_net_fe
     return {};
 }
 
-// A limit that somebody relies on and that nobody keeps.
-void Device::warn_of_rate() const noexcept {
-    char rate[48];
-    const int length = xpv_xs_read(bus(), XPV_XS_OWN, "rate", rate, sizeof(rate));
-    if (length >= 0)
-        xpv_log(bus(), XPV_LOG_WARN,
-                "rate = \"%s\" (bytes per period, microseconds) is not honoured: this driver "
-                "does not shape traffic",
-                rate);
-    else if (length == to_errno(Error::TooBig))
-        xpv_log(bus(), XPV_LOG_WARN, "rate is not honoured: this driver does not shape traffic");
-}
-
 // All queues or none: a failure leaves the undoing to disconnect().
 Result<void> Device::connect() noexcept {
     disconnect();
+    read_rate();
+    show_link();
     uint32_t count = 0;
     XPV_TRY_SET(count, store().optional(XPV_XS_PEER, "multi-queue-num-queues", 1,
                                         settings_.net.max_queues, 1));
@@ -84,7 +80,6 @@ Result<void> Device::connect() noexcept {
         }
     }
     xpv_netback_os_start(os_);
-    warn_of_rate();
     return {};
 }
 

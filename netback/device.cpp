@@ -9,8 +9,19 @@ void Device::show_carrier(bool on) noexcept {
     xpv_netback_os_carrier(os_, on);
 }
 
-// A guest that takes no packets is offline: the stack then keeps none for it.
+// What the administrator made of the link (`ip link set ... carrier`), for the guest: io/netif.h,
+// "Link state". If it cannot be written, the next look tries again.
+void Device::show_link() noexcept {
+    const bool up = xpv_netback_os_link(os_);
+    if (up != link_ && store().write("carrier", up).ok())
+        link_ = up;
+}
+
+// Nodes of the toolstack's, the link, and a guest that takes no packets: it is
+// offline, so that the stack keeps none for it.
 void Device::look_again() noexcept {
+    read_rate();
+    show_link();
     bool on = true;
     for (uint32_t i = 0; i < queue_count_; ++i)
         on = on && !queues_[i]->rx.stalled();
@@ -36,4 +47,9 @@ void xpv_netback_destroy(xpv_netback* device) {
     xpv_free(device);
 }
 
-int xpv_netback_handle(xpv_netback* device, xpv_event event) { return device->handle(event); }
+int xpv_netback_handle(xpv_netback* device, xpv_event event) {
+    const int code = device->handle(event);
+    if (event == XPV_REMOVE)
+        device->forget_link();
+    return code;
+}

@@ -78,6 +78,7 @@ static struct xpv_xenbus *netback_create(struct xenbus_device *dev)
 
 static void netback_withdraw(struct xpv_xenbus *bus)
 {
+	netback_netdev_withdraw(os_of(bus));
 	tell_scripts(os_of(bus), KOBJ_OFFLINE);
 }
 
@@ -94,6 +95,7 @@ static struct xpv_end_driver netback_driver = {
 	.type = "vif",
 	.stock = "xen-netback",
 	.backend = true,
+	.node = "rate",
 	.create = netback_create,
 	.handle = netback_handle,
 	.withdraw = netback_withdraw,

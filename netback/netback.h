@@ -5,12 +5,14 @@
 #ifndef XPV_NETBACK_H
 #define XPV_NETBACK_H
 
+#include <linux/hrtimer.h>
 #include <linux/netdevice.h>
 #include <linux/seqlock.h>
 #include <linux/skbuff.h>
 #include <linux/timer.h>
 #include <xen/xenbus.h>
 
+#include "net/still.h"
 #include "netback/abi.h"
 #include "shim/shim.h"
 
@@ -44,6 +46,7 @@ struct netback_queue {
 	struct netback_shim_counters counters;
 
 	struct napi_struct tx_napi;
+	struct hrtimer tx_hold;		       /* polls when the vif's rate has credit again */
 	struct page_pool *tx_heads, *tx_pages; /* for what is copied */
 	struct netback_zerocopy *zerocopy;     /* NULL: all is copied */
 	struct sk_buff *tx_skbs[XPV_NETBACK_BATCH];
@@ -54,6 +57,8 @@ struct netback_queue {
 	u32 rx_queued_bytes; /* of it and of what is in form; its lock's */
 	struct napi_struct rx_napi;
 	struct timer_list rx_timer; /* looks again when no event will tell */
+	struct hrtimer rx_hold;	    /* as tx_hold */
+	struct xpv_net_still rx_still;
 	/* Packets in form for the ring, from rx_first on not sent yet. */
 	u32 rx_first, rx_count;
 	bool rx_draining; /* there are no buffers: drop what comes */
@@ -76,6 +81,9 @@ struct xpv_netback_os {
 	u32 counted;	 /* those that statistics add to the past: stats_lock */
 	bool attached;	 /* pollers run while the device is up */
 	bool polling;
+	bool service;	/* xpv_netback_os_carrier() */
+	bool link_down; /* the administrator's wish */
+	bool withdrawn; /* nobody is to ask for events any more */
 	struct xpv_net_features features;
 	struct netback_queue *queues[XPV_NET_MAX_QUEUES];
 	/* Of the connections that are over; queues come and go in it under stats_lock. */
@@ -93,6 +101,7 @@ void netback_settings(struct xpv_netback_settings *settings);
 
 /* netdev.c: a registered net device, or an ERR_PTR. */
 struct xpv_netback_os *netback_netdev_new(struct xenbus_device *dev, unsigned int handle);
+void netback_netdev_withdraw(struct xpv_netback_os *vif);
 void netback_netdev_free(struct xpv_netback_os *vif);
 
 /* zerocopy.c: packets in mapped pages */
@@ -116,12 +125,18 @@ int netback_zerocopy_init(void);
 void netback_zerocopy_exit(void);
 
 /* poll_tx.c, poll_rx.c */
+void netback_tx_init(struct netback_queue *queue);
 int netback_tx_poll(struct napi_struct *napi, int budget);
 void netback_rx_init(struct netback_queue *queue);
 int netback_rx_poll(struct napi_struct *napi, int budget);
 netdev_tx_t netback_start_xmit(struct sk_buff *skb, struct net_device *dev);
+void netback_tx_timeout(struct net_device *dev, unsigned int index);
 /* The poller does not run: give up what waits. */
 void netback_rx_purge(struct netback_queue *queue);
+
+/* pieces.c: up to XPV_NETBACK_RX_PIECES of a packet; 0: it needs more, and there is no memory
+ * to mend it. */
+u32 netback_pieces(struct sk_buff *skb, struct xpv_netback_piece *pieces);
 
 /* ethtool.c */
 extern const struct ethtool_ops netback_ethtool_ops;

@@ -42,7 +42,10 @@ static void polling_stop(struct xpv_netback_os *vif)
 
 		napi_disable(&queue->tx_napi);
 		napi_disable(&queue->rx_napi);
-		del_timer_sync(&queue->rx_timer); /* the poller starts it */
+		/* The pollers start them. */
+		del_timer_sync(&queue->rx_timer);
+		hrtimer_cancel(&queue->tx_hold);
+		hrtimer_cancel(&queue->rx_hold);
 	}
 	/* A poller that was let go may still be on its way out of the queue. */
 	synchronize_net();
@@ -90,6 +93,7 @@ static struct netback_queue *queue_create(struct xpv_netback_os *vif, u32 index,
 		if (!queue->zerocopy)
 			goto no_zerocopy;
 	}
+	netback_tx_init(queue);
 	netback_rx_init(queue);
 	netif_napi_add(vif->dev, &queue->tx_napi, netback_tx_poll);
 	netif_napi_add(vif->dev, &queue->rx_napi, netback_rx_poll);
@@ -183,16 +187,27 @@ void xpv_netback_os_start(struct xpv_netback_os *vif)
 	rtnl_unlock();
 }
 
-void xpv_netback_os_carrier(struct xpv_netback_os *vif, bool on)
+static void show_carrier(struct xpv_netback_os *vif)
 {
-	rtnl_lock();
-	if (on) {
+	if (vif->service && !vif->link_down) {
 		netif_carrier_on(vif->dev);
 		netif_tx_wake_all_queues(vif->dev);
 	} else {
 		netif_carrier_off(vif->dev);
 	}
+}
+
+void xpv_netback_os_carrier(struct xpv_netback_os *vif, bool on)
+{
+	rtnl_lock();
+	vif->service = on;
+	show_carrier(vif);
 	rtnl_unlock();
+}
+
+bool xpv_netback_os_link(const struct xpv_netback_os *vif)
+{
+	return !READ_ONCE(vif->link_down);
 }
 
 /* Here and in xpv_netback_os_detach(): the order of net/teardown.h. */
@@ -241,6 +256,19 @@ static int netback_change_mtu(struct net_device *dev, int mtu)
 	return 0;
 }
 
+/* `ip link set ... carrier`: what the guest is told is written in a work. */
+static int netback_change_carrier(struct net_device *dev, bool up)
+{
+	struct xpv_netback_os *vif = netdev_priv(dev);
+
+	if (vif->withdrawn)
+		return -ENODEV;
+	WRITE_ONCE(vif->link_down, !up);
+	show_carrier(vif);
+	xpv_end_poke(&vif->bus, XPV_CHANGED, 0);
+	return 0;
+}
+
 /* No more than the frontend takes. */
 static netdev_features_t netback_fix_features(struct net_device *dev,
 					      netdev_features_t features)
@@ -263,6 +291,8 @@ static const struct net_device_ops netback_netdev_ops = {
 	.ndo_select_queue = netback_select_queue,
 	.ndo_get_stats64 = netback_get_stats64,
 	.ndo_change_mtu = netback_change_mtu,
+	.ndo_change_carrier = netback_change_carrier,
+	.ndo_tx_timeout = netback_tx_timeout,
 	.ndo_fix_features = netback_fix_features,
 	.ndo_set_mac_address = eth_mac_addr,
 	.ndo_validate_addr = eth_validate_addr,
@@ -288,6 +318,7 @@ struct xpv_netback_os *netback_netdev_new(struct xenbus_device *xen, unsigned in
 	SET_NETDEV_DEV(dev, &xen->dev);
 	dev->netdev_ops = &netback_netdev_ops;
 	dev->ethtool_ops = &netback_ethtool_ops;
+	dev->watchdog_timeo = XPV_NET_WATCHDOG;
 	dev->hw_features = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_IP_CSUM |
 			   NETIF_F_IPV6_CSUM | NETIF_F_TSO | NETIF_F_TSO6;
 	/* Without GSO_ROBUST: the stack looks at another guest's headers first. */
@@ -313,6 +344,13 @@ struct xpv_netback_os *netback_netdev_new(struct xenbus_device *xen, unsigned in
 		return ERR_PTR(err);
 	}
 	return vif;
+}
+
+void netback_netdev_withdraw(struct xpv_netback_os *vif)
+{
+	rtnl_lock();
+	vif->withdrawn = true;
+	rtnl_unlock();
 }
 
 void netback_netdev_free(struct xpv_netback_os *vif)

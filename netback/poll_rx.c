@@ -4,15 +4,11 @@
  * poller brings them into the form that C++ sends, a batch at a time.
  */
 #include <linux/jiffies.h>
-#include <linux/mm.h>
 #include <linux/skbuff.h>
-#include <xen/grant_table.h>
-#include <xen/page.h>
 
 #include "net/offload.h"
 #include "net/teardown.h"
 #include "netback/netback.h"
-#include "shim/foreign.h"
 
 struct rx_cb {
 	unsigned long since; /* jiffies */
@@ -73,81 +69,6 @@ static void rx_unqueue(struct netback_queue *queue, u32 bytes)
 	spin_unlock_irqrestore(&queue->rx_queue.lock, flags);
 }
 
-/* ---- packets into pieces of a page ----------------------------------------- */
-
-struct flattener {
-	struct xpv_netback_piece *piece;
-	u32 count;
-};
-
-static void add_piece(struct flattener *f, struct page *page, u32 offset,
-		      u32 length)
-{
-	struct xpv_netback_piece *piece = &f->piece[f->count++];
-	const struct xen_page_foreign *foreign = xpv_page_foreign(page);
-
-	piece->offset = offset;
-	piece->length = length;
-	piece->foreign = foreign;
-	if (unlikely(foreign)) {
-		piece->ref = foreign->gref;
-		piece->domid = foreign->domid;
-	} else {
-		piece->gfn = pfn_to_gfn(page_to_pfn(page));
-	}
-}
-
-/* A stretch of memory that is contiguous, page by page. */
-static bool add_run(struct flattener *f, struct page *page, u32 offset, u32 length)
-{
-	page += offset / PAGE_SIZE;
-	offset = offset_in_page(offset);
-	while (length) {
-		u32 part = min_t(u32, length, PAGE_SIZE - offset);
-
-		if (f->count == XPV_NETBACK_RX_PIECES)
-			return false;
-		add_piece(f, page++, offset, part);
-		length -= part;
-		offset = 0;
-	}
-	return true;
-}
-
-static bool add_skb(struct flattener *f, const struct sk_buff *skb)
-{
-	const struct skb_shared_info *shared = skb_shinfo(skb);
-	const struct sk_buff *part;
-	u32 i;
-
-	if (!add_run(f, virt_to_page(skb->data), offset_in_page(skb->data),
-		     skb_headlen(skb)))
-		return false;
-	for (i = 0; i < shared->nr_frags; i++) {
-		const skb_frag_t *frag = &shared->frags[i];
-
-		if (!add_run(f, skb_frag_page(frag), skb_frag_off(frag),
-			     skb_frag_size(frag)))
-			return false;
-	}
-	for (part = shared->frag_list; part; part = part->next)
-		if (!add_skb(f, part))
-			return false;
-	return true;
-}
-
-static u32 flatten(struct sk_buff *skb, struct xpv_netback_piece *pieces)
-{
-	struct flattener f = { .piece = pieces };
-
-	if (likely(add_skb(&f, skb)))
-		return f.count;
-	f.count = 0;
-	if (skb_linearize(skb) || !add_skb(&f, skb))
-		return 0;
-	return f.count;
-}
-
 /* Up to a batch from the front of the queue. */
 static void rx_take(struct netback_queue *queue, struct sk_buff_head *taken)
 {
@@ -183,7 +104,7 @@ static bool rx_refill(struct netback_queue *queue)
 		struct xpv_netback_rx_packet *p = &queue->rx_packets[count];
 
 		__skb_unlink(skb, &taken);
-		n = flatten(skb, &queue->rx_pieces[used]);
+		n = netback_pieces(skb, &queue->rx_pieces[used]);
 		if (unlikely(!n)) {
 			queue->counters.rx_shapeless++;
 			lost += skb->len;
@@ -209,6 +130,15 @@ static bool rx_refill(struct netback_queue *queue)
 }
 
 /* ---- the poller --------------------------------------------------------------- */
+
+static enum hrtimer_restart hold_over(struct hrtimer *timer)
+{
+	struct netback_queue *queue =
+		container_of(timer, struct netback_queue, rx_hold);
+
+	napi_schedule(&queue->rx_napi);
+	return HRTIMER_NORESTART;
+}
 
 static void rx_timer(struct timer_list *timer)
 {
@@ -262,13 +192,13 @@ static u32 rx_drop(struct netback_queue *queue)
 	return count;
 }
 
-/* How many packets were sent; 0: they wait for buffers. */
-static u32 rx_send(struct netback_queue *queue, int budget)
+/* How many packets were sent; 0: they wait for credit, *hold_ns long, or for buffers. */
+static u32 rx_send(struct netback_queue *queue, int budget, u64 *hold_ns)
 {
 	u32 bytes = 0, sent, i;
 
 	sent = xpv_netback_rx_send(queue->core, &queue->rx_packets[queue->rx_first],
-				   queue->rx_count - queue->rx_first);
+				   queue->rx_count - queue->rx_first, hold_ns);
 	if (!sent)
 		return 0;
 	for (i = 0; i < sent; i++) {
@@ -279,20 +209,25 @@ static u32 rx_send(struct netback_queue *queue, int budget)
 	return sent;
 }
 
-/* One batch of work. waiting: there is none until the frontend posts buffers. */
-static u32 rx_advance(struct netback_queue *queue, int budget, bool *waiting)
+/*
+ * One batch of work. waiting: there is none until the frontend posts buffers. hold_ns: nor,
+ * for so long, if that is not 0.
+ */
+static u32 rx_advance(struct netback_queue *queue, int budget, bool *waiting,
+		      u64 *hold_ns)
 {
 	u32 sent;
 
 	*waiting = false;
+	*hold_ns = 0;
 	if (unlikely(queue->rx_draining))
 		return rx_drop(queue);
 	if (queue->rx_first == queue->rx_count && !rx_refill(queue))
 		return 0;
 	if (unlikely(queue->rx_first == queue->rx_count))
 		return 1; /* a batch of packets without a shape */
-	sent = rx_send(queue, budget);
-	if (sent)
+	sent = rx_send(queue, budget, hold_ns);
+	if (sent || *hold_ns)
 		return sent;
 	if (rx_starved(queue, queue->rx_skbs[queue->rx_first])) {
 		queue->rx_draining = true;
@@ -302,6 +237,38 @@ static u32 rx_advance(struct netback_queue *queue, int budget, bool *waiting)
 	return 0;
 }
 
+/* Packets stay here, and no more may come: in how many milliseconds to look at the latest. */
+static u32 rx_mind(struct netback_queue *queue, u32 look_ms, bool waiting)
+{
+	struct netdev_queue *txq =
+		netdev_get_tx_queue(queue->vif->dev, queue->index);
+	u32 still_ms;
+
+	if (likely(!netif_tx_queue_stopped(txq)))
+		return look_ms;
+	still_ms = xpv_net_mind(&queue->rx_still, txq, waiting);
+	if (unlikely(still_ms))
+		xpv_netback_rx_timeout(queue->core, still_ms,
+				       READ_ONCE(queue->rx_queued_bytes));
+	return look_ms ? min_t(u32, look_ms, XPV_NET_LOOK_MS) : 0;
+}
+
+/* The kernel's watchdog: the poller does not come by. */
+void netback_tx_timeout(struct net_device *dev, unsigned int index)
+{
+	struct xpv_netback_os *vif = netdev_priv(dev);
+	struct netback_queue *queue;
+	unsigned long last;
+
+	if (index >= xpv_net_usable(&vif->num_queues))
+		return;
+	queue = vif->queues[index];
+	last = READ_ONCE(netdev_get_tx_queue(dev, index)->trans_start);
+	xpv_netback_rx_timeout(queue->core, jiffies_to_msecs(jiffies - last),
+			       READ_ONCE(queue->rx_queued_bytes));
+	napi_schedule(&queue->rx_napi);
+}
+
 int netback_rx_poll(struct napi_struct *napi, int budget)
 {
 	struct netback_queue *queue = container_of(napi, struct netback_queue, rx_napi);
@@ -309,10 +276,11 @@ int netback_rx_poll(struct napi_struct *napi, int budget)
 	struct xpv_netback_rest rest;
 	int done = 0;
 	bool waiting;
+	u64 hold_ns;
 	u32 count;
 
 	while (done < budget) {
-		count = rx_advance(queue, budget, &waiting);
+		count = rx_advance(queue, budget, &waiting, &hold_ns);
 		done += max(count, 1U); /* a look costs too */
 		if (count)
 			continue;
@@ -320,6 +288,11 @@ int netback_rx_poll(struct napi_struct *napi, int budget)
 		queue->rx_draining = rest.draining;
 		if (rest.again)
 			continue;
+		if (unlikely(waiting || hold_ns))
+			rest.look_ms = rx_mind(queue, rest.look_ms, waiting);
+		if (hold_ns)
+			hrtimer_start(&queue->rx_hold, ns_to_ktime(hold_ns),
+				      HRTIMER_MODE_REL_PINNED);
 		if (rest.look_ms)
 			mod_timer(&queue->rx_timer,
 				  jiffies + msecs_to_jiffies(rest.look_ms));
@@ -335,6 +308,8 @@ void netback_rx_init(struct netback_queue *queue)
 {
 	skb_queue_head_init(&queue->rx_queue);
 	timer_setup(&queue->rx_timer, rx_timer, 0);
+	hrtimer_init(&queue->rx_hold, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED);
+	queue->rx_hold.function = hold_over;
 }
 
 void netback_rx_purge(struct netback_queue *queue)

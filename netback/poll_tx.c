@@ -71,6 +71,32 @@ static void deliver(struct netback_queue *queue, struct sk_buff *skb,
 	netif_receive_skb(skb);
 }
 
+static enum hrtimer_restart hold_over(struct hrtimer *timer)
+{
+	struct netback_queue *queue =
+		container_of(timer, struct netback_queue, tx_hold);
+
+	napi_schedule(&queue->tx_napi);
+	return HRTIMER_NORESTART;
+}
+
+void netback_tx_init(struct netback_queue *queue)
+{
+	hrtimer_init(&queue->tx_hold, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED);
+	queue->tx_hold.function = hold_over;
+}
+
+/* Nothing was there, or may be taken. True: now there is. */
+static bool tx_rest(struct netback_queue *queue, u64 hold_ns, u32 *event)
+{
+	if (likely(!hold_ns))
+		return xpv_netback_tx_stop(queue->core, event);
+	hrtimer_start(&queue->tx_hold, ns_to_ktime(hold_ns),
+		      HRTIMER_MODE_REL_PINNED);
+	xpv_netback_tx_hold(queue->core, event);
+	return false;
+}
+
 int netback_tx_poll(struct napi_struct *napi, int budget)
 {
 	struct netback_queue *queue =
@@ -79,15 +105,17 @@ int netback_tx_poll(struct napi_struct *napi, int budget)
 	struct xpv_netback_queue *core = queue->core;
 	u32 count, event, i;
 	int done = 0;
+	u64 hold_ns;
 
 	while (done < budget) {
 		count = xpv_netback_tx_gather(core, packets,
 					      min(budget - done, XPV_NETBACK_BATCH),
-					      READ_ONCE(netback_tx_map_threshold));
+					      READ_ONCE(netback_tx_map_threshold),
+					      &hold_ns);
 		if (!count) {
 			/* A look costs too: a ring of bad packets is no work. */
 			done++;
-			if (xpv_netback_tx_stop(core, &event))
+			if (tx_rest(queue, hold_ns, &event))
 				continue;
 			done = min(done, budget - 1);
 			if (napi_complete_done(napi, done))

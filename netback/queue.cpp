@@ -3,11 +3,12 @@
 
 namespace xpv::netback {
 
-Queue::Queue(xpv_xenbus* bus_in, FaultLine& line, QueueIndex index, const net::QueuePlace& place_in,
-             bool gso, bool rx_notify) noexcept
-    : bus{bus_in}, place{place_in}, fault{line, index}, tx{xpv_xenbus_peer(bus_in), gso, counters,
-                                                           fault, gates[0]},
-      rx{xpv_xenbus_peer(bus_in), rx_notify, counters, fault, rx_gate()} {}
+Queue::Queue(xpv_xenbus* bus_in, FaultLine& line, QueueIndex index_in,
+             const net::QueuePlace& place_in, bool gso, bool rx_notify,
+             RateBucket (&rates)[2]) noexcept
+    : bus{bus_in}, index{index_in}, place{place_in}, fault{line, index_in},
+      tx{xpv_xenbus_peer(bus_in), gso, counters, fault, gates[0], rates[0]},
+      rx{xpv_xenbus_peer(bus_in), rx_notify, counters, fault, rx_gate(), rates[1]} {}
 
 Result<void> Queue::open(bool map_packets) noexcept {
     XPV_TRY(tx_ring.map(bus, Span<const GrantRef>{&place.tx_ref, 1}));
@@ -45,8 +46,8 @@ using xpv::netback::TxMap;
 // ---- abi.h --------------------------------------------------------------------
 
 uint32_t xpv_netback_tx_gather(xpv_netback_queue* queue, xpv_netback_tx_packet* packets,
-                               uint32_t max, uint32_t map_above) {
-    return queue->tx.gather(packets, max, map_above);
+                               uint32_t max, uint32_t map_above, uint64_t* hold_ns) {
+    return queue->tx.gather(packets, max, map_above, *hold_ns);
 }
 
 void xpv_netback_tx_execute(xpv_netback_queue* queue, xpv_netback_tx_packet* packets,
@@ -81,6 +82,13 @@ bool xpv_netback_tx_stop(xpv_netback_queue* queue, uint32_t* event) {
     return false;
 }
 
+// The ring is not armed, since nothing that comes is taken before the hold is over.
+void xpv_netback_tx_hold(xpv_netback_queue* queue, uint32_t* event) {
+    *event = queue->tx_gate().look();
+    if (!queue->broken() && queue->tx.take_worked())
+        queue->tx_gate().found();
+}
+
 void xpv_netback_idle(xpv_netback_queue* queue, xpv_netback_poller poller, uint32_t event) {
     // A broken frontend's events stay shut: its EOI is never paid.
     if (queue->broken())
@@ -90,8 +98,8 @@ void xpv_netback_idle(xpv_netback_queue* queue, xpv_netback_poller poller, uint3
 }
 
 uint32_t xpv_netback_rx_send(xpv_netback_queue* queue, const xpv_netback_rx_packet* packets,
-                             uint32_t count) {
-    return queue->rx.send(packets, count);
+                             uint32_t count, uint64_t* hold_ns) {
+    return queue->rx.send(packets, count, *hold_ns);
 }
 
 bool xpv_netback_rx_starved(xpv_netback_queue* queue, uint32_t waited_ms,
@@ -112,6 +120,17 @@ void xpv_netback_rx_stop(xpv_netback_queue* queue, bool waiting, xpv_netback_res
     rest->event = event;
     if (!rest->again && !queue->broken() && queue->rx.take_worked())
         queue->rx_gate().found();
+}
+
+void xpv_netback_rx_timeout(xpv_netback_queue* queue, uint32_t still_ms, uint32_t waiting) {
+    xpv_ring_view now{};
+    queue->rx.ring().view(now);
+    ++queue->counters.rx_timeouts;
+    xpv_log(queue->bus, XPV_LOG_WARN,
+            "queue %u: the guest took nothing for %u ms, %u bytes wait: it has posted %u buffers "
+            "(request %u, answer %u), %u are needed",
+            queue->index.number(), still_ms, waiting, now.shared_req_prod - now.req, now.req,
+            now.rsp, queue->rx.needed());
 }
 
 const xpv_netback_counters* xpv_netback_queue_counters(const xpv_netback_queue* queue) {

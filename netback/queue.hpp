@@ -12,7 +12,7 @@ namespace xpv::netback {
 
 struct Queue : NoCopy {
     Queue(xpv_xenbus* bus, FaultLine& line, QueueIndex index, const net::QueuePlace& place,
-          bool gso, bool rx_notify) noexcept;
+          bool gso, bool rx_notify, RateBucket (&rates)[2]) noexcept;
 
     // Map and check both rings; make what maps packets, if wanted. May sleep.
     Result<void> open(bool map_packets) noexcept;
@@ -30,6 +30,7 @@ struct Queue : NoCopy {
 
     xpv_xenbus* const bus;
     netback_queue* shim = nullptr;
+    const QueueIndex index;
     const net::QueuePlace place;
     xpv_netback_counters counters{};
     QueueFault fault;

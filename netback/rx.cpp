@@ -98,7 +98,10 @@ void GuestRx::put_answers() noexcept {
     answer_count_ = 0;
 }
 
-uint32_t GuestRx::send(const xpv_netback_rx_packet* packets, uint32_t count) noexcept {
+// Buffers come first: a packet that has them and waits for credit is not the guest's fault.
+uint32_t GuestRx::send(const xpv_netback_rx_packet* packets, uint32_t count,
+                       uint64_t& hold_ns) noexcept {
+    hold_ns = 0;
     if (fault_.raised())
         return 0;
     const Result<uint32_t> pending = ring_.pending();
@@ -108,15 +111,25 @@ uint32_t GuestRx::send(const xpv_netback_rx_packet* packets, uint32_t count) noe
     }
     uint32_t left = pending.value();
     uint32_t sent = 0;
+    const bool limited = turn_.limited();
+    const uint64_t now_ns = limited ? xpv_now_ns() : 0;
     for (; sent < count; ++sent) {
         const uint32_t needed = slots_needed(packets[sent]);
         if (needed > left) {
             needed_ = needed;
             break;
         }
+        if (limited) {
+            hold_ns = turn_.wait_ns(now_ns);
+            if (hold_ns != 0)
+                break;
+            turn_.charge(now_ns, packets[sent].total);
+        }
         left -= needed;
         copy_packet(packets[sent]);
     }
+    if (hold_ns != 0)
+        stall_.held(xpv_now_ms());
     if (sent == 0)
         return 0;
     worked_ = true;

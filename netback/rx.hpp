@@ -6,6 +6,7 @@
 #include "core/copy.hpp"
 #include "core/fault_line.hpp"
 #include "core/gate.hpp"
+#include "core/rate.hpp"
 #include "net/netif.hpp"
 #include "netback/abi.h"
 #include "netback/stall.hpp"
@@ -19,18 +20,21 @@ class GuestRx : NoCopy {
 public:
     // rx_notify: an event comes when the frontend posts buffers.
     GuestRx(uint16_t domid, bool rx_notify, xpv_netback_counters& counters, QueueFault fault,
-            const EventGate<Queue>& gate) noexcept
-        : counters_{counters}, fault_{fault}, gate_{gate}, domid_{domid}, rx_notify_{rx_notify} {}
+            const EventGate<Queue>& gate, RateBucket& rate) noexcept
+        : counters_{counters}, fault_{fault}, gate_{gate}, turn_{rate, counters.rx_holds},
+          domid_{domid}, rx_notify_{rx_notify} {}
 
     Result<void> attach(void* shared) noexcept { return ring_.attach(shared, page_size); }
 
     // abi.h says what it does.
-    uint32_t send(const xpv_netback_rx_packet* packets, uint32_t count) noexcept;
+    uint32_t send(const xpv_netback_rx_packet* packets, uint32_t count, uint64_t& hold_ns) noexcept;
 
     bool starved(uint32_t waited_ms, const xpv_netback_rx_limits& limits) noexcept;
     // All but `event`.
     void stop(bool waiting, xpv_netback_rest& rest) noexcept;
     bool stalled() const noexcept { return stall_.stalled(); }
+    // Buffers that the next packet found too few of, when it did.
+    uint32_t needed() const noexcept { return needed_; }
     // Packets were sent or buffers posted since the last time this was asked.
     bool take_worked() noexcept;
 
@@ -53,6 +57,7 @@ private:
     xpv_netback_counters& counters_;
     QueueFault fault_;
     const EventGate<Queue>& gate_;
+    RateTurn turn_;
     uint16_t domid_;
     bool rx_notify_;
     bool worked_ = false;

@@ -20,10 +20,19 @@ public:
     // A packet was sent.
     void sent() noexcept { starved_ = false; }
 
+    // A packet found buffers, but no credit: up to now the guest has kept it waiting for nothing.
+    void held(uint64_t now_ms) noexcept {
+        starved_ = false;
+        held_ = true;
+        held_ms_ = now_ms;
+    }
+
     // A packet found no buffers; it waits since waited_ms. True: it is to be dropped, and
     // all that come. With what is dropped later it is asked again.
     bool starved(uint64_t now_ms, uint32_t waited_ms,
                  const xpv_netback_rx_limits& limits) noexcept {
+        if (held_ && waited_ms > now_ms - held_ms_)
+            waited_ms = static_cast<uint32_t>(now_ms - held_ms_);
         if (!starved_) {
             starved_ = true;
             since_ms_ = now_ms;
@@ -57,9 +66,11 @@ public:
     bool stalled() const noexcept { return load_once(&stalled_); }
 
 private:
+    bool held_ = false;    // last at held_ms_
     bool starved_ = false; // since since_ms_ nothing was sent
     bool draining_ = false;
     bool stalled_ = false;
+    uint64_t held_ms_ = 0;
     uint64_t since_ms_ = 0;
     uint64_t look_at_ms_ = 0;
 };

@@ -196,9 +196,10 @@ void GuestTx::plan(const PacketSlots& taken, uint32_t map_above,
         packet.page_bytes[i] = static_cast<uint16_t>(min(rest, page_size));
 }
 
-uint32_t GuestTx::gather(xpv_netback_tx_packet* packets, uint32_t max,
-                         uint32_t map_above) noexcept {
+uint32_t GuestTx::gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t map_above,
+                         uint64_t& hold_ns) noexcept {
     taken_count_ = slot_count_ = 0;
+    hold_ns = 0;
     if (fault_.raised())
         return 0;
     if (map_ != nullptr && map_->any_done())
@@ -210,7 +211,14 @@ uint32_t GuestTx::gather(xpv_netback_tx_packet* packets, uint32_t max,
     }
     uint32_t left = pending.value();
     worked_ |= left > 0;
+    const bool limited = left > 0 && turn_.limited();
+    const uint64_t now_ns = limited ? xpv_now_ns() : 0;
     while (left > 0 && taken_count_ < max) {
+        if (limited) {
+            hold_ns = turn_.wait_ns(now_ns);
+            if (hold_ns != 0)
+                break;
+        }
         PacketSlots& taken = taken_[taken_count_];
         xpv_netback_tx_packet& packet = packets[taken_count_];
         switch (take_packet(left, taken, packet)) {
@@ -227,6 +235,8 @@ uint32_t GuestTx::gather(xpv_netback_tx_packet* packets, uint32_t max,
             answer(taken, NETIF_RSP_ERROR);
             break;
         case Verdict::Good:
+            if (limited)
+                turn_.charge(now_ns, packet.total);
             plan(taken, map_above, packet);
             slot_count_ += taken.count;
             ++taken_count_;

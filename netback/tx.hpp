@@ -6,6 +6,7 @@
 #include "core/copy.hpp"
 #include "core/fault_line.hpp"
 #include "core/gate.hpp"
+#include "core/rate.hpp"
 #include "net/netif.hpp"
 #include "netback/abi.h"
 #include "netback/tx_map.hpp"
@@ -25,8 +26,9 @@ inline constexpr uint32_t tx_max_extras = XEN_NETIF_EXTRA_TYPE_MAX - 1;
 class GuestTx : NoCopy {
 public:
     GuestTx(uint16_t domid, bool gso, xpv_netback_counters& counters, QueueFault fault,
-            const EventGate<Queue>& gate) noexcept
-        : counters_{counters}, fault_{fault}, gate_{gate}, domid_{domid}, gso_{gso} {}
+            const EventGate<Queue>& gate, RateBucket& rate) noexcept
+        : counters_{counters}, fault_{fault}, gate_{gate}, turn_{rate, counters.tx_holds},
+          domid_{domid}, gso_{gso} {}
 
     // map: nullptr to copy everything; not ours to destroy.
     Result<void> attach(void* shared, TxMap* map) noexcept {
@@ -35,7 +37,8 @@ public:
     }
 
     // abi.h says what these do.
-    uint32_t gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t map_above) noexcept;
+    uint32_t gather(xpv_netback_tx_packet* packets, uint32_t max, uint32_t map_above,
+                    uint64_t& hold_ns) noexcept;
     void execute(xpv_netback_tx_packet* packets, uint32_t count) noexcept;
 
     // Ask for an event; true when there is work already.
@@ -84,6 +87,7 @@ private:
     xpv_netback_counters& counters_;
     QueueFault fault_;
     const EventGate<Queue>& gate_;
+    RateTurn turn_;
     uint16_t domid_;
     bool gso_; // we offered it
     bool worked_ = false;

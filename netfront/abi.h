@@ -39,19 +39,20 @@ struct xpv_netfront_settings {
  * transmitter writes the first list, the poller the second (drops of the shim included),
  * anybody reads.
  */
-#define XPV_NETFRONT_TX_COUNTERS(X)                                             \
-	X(tx_packets)                                                           \
-	X(tx_bytes)                                                             \
-	X(tx_slots)                                                             \
-	X(tx_notifies)                                                          \
-	X(tx_events)                                                            \
-	X(tx_spurious)                                                          \
-	X(tx_stops)   /* times that the ring was full */                        \
-	X(tx_limits)  /* packets that brought somebody to a limit */            \
-	X(tx_overdue) /* packets handed back though not answered in a second */ \
-	X(tx_drops)   /* no buffer, or no packet for this backend */            \
-	X(tx_errors)  /* slots that the backend answered with an error */       \
-	X(tx_buffers) /* granted so far; they are kept while connected */
+#define XPV_NETFRONT_TX_COUNTERS(X)                                              \
+	X(tx_packets)                                                            \
+	X(tx_bytes)                                                              \
+	X(tx_slots)                                                              \
+	X(tx_notifies)                                                           \
+	X(tx_events)                                                             \
+	X(tx_spurious)                                                           \
+	X(tx_stops)    /* times that the ring was full */                        \
+	X(tx_timeouts) /* a stopped queue stood still for 5 s */                 \
+	X(tx_limits)   /* packets that brought somebody to a limit */            \
+	X(tx_overdue)  /* packets handed back though not answered in a second */ \
+	X(tx_drops)    /* no buffer, or no packet for this backend */            \
+	X(tx_errors)   /* slots that the backend answered with an error */       \
+	X(tx_buffers)  /* granted so far; they are kept while connected */
 #define XPV_NETFRONT_RX_COUNTERS(X)                                          \
 	X(rx_packets)                                                        \
 	X(rx_bytes)                                                          \
@@ -160,6 +161,9 @@ bool xpv_netfront_tx_poll(struct xpv_netfront_queue *queue, bool late);
 /* Owners wait for packets, though no event may come: in how many milliseconds to look
  * again; 0: nobody waits. Without the lock. */
 uint32_t xpv_netfront_tx_wait_ms(const struct xpv_netfront_queue *queue);
+/* The queue has been stopped for still_ms milliseconds: it is said and counted, and the
+ * backend notified, in case that an event was lost; nothing is reset. */
+void xpv_netfront_tx_timeout(struct xpv_netfront_queue *queue, uint32_t still_ms);
 /* Hand all owned packets back, answered or not: their bytes were copied. Also in
  * process context, when nothing else transmits or polls. */
 void xpv_netfront_tx_release(struct xpv_netfront_queue *queue);
@@ -225,8 +229,10 @@ int xpv_netfront_os_start(struct xpv_netfront_os *os, uint32_t count,
 			  struct xpv_netfront_queue *const *queues,
 			  const struct xpv_net_features *features,
 			  uint32_t mtu);
-/* In full service: carrier on, wake the queues, tell the neighbours. */
+/* In full service: wake the queues. */
 void xpv_netfront_os_announce(struct xpv_netfront_os *os);
+/* In service; the backend's link is up: carrier on, and tell the neighbours. Or down. */
+void xpv_netfront_os_link(struct xpv_netfront_os *os, bool up);
 /* Carrier off; when it returns no data path downcall runs or will run, and every owner
  * has its packets. Again: no effect. */
 void xpv_netfront_os_stop(struct xpv_netfront_os *os);

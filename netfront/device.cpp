@@ -68,6 +68,23 @@ void Queue::done(xpv_netfront_events events) noexcept {
         tx_gate_.done(poller, events.tx);
 }
 
+void Device::announce() noexcept {
+    xpv_netfront_os_announce(os_);
+    link_ = read_link();
+    if (!link_)
+        xpv_log(bus(), XPV_LOG_INFO, "the backend's link is down");
+    xpv_netfront_os_link(os_, link_);
+}
+
+void Device::look_again() noexcept {
+    const bool up = read_link();
+    if (up == link_)
+        return;
+    link_ = up;
+    xpv_log(bus(), XPV_LOG_INFO, "the backend's link is %s", up ? "up again" : "down");
+    xpv_netfront_os_link(os_, up);
+}
+
 uint32_t Device::new_mtu() const noexcept {
     const uint32_t mtu =
         store()
@@ -142,6 +159,10 @@ bool xpv_netfront_tx_due(const xpv_netfront_queue* queue) { return queue->tx.due
 bool xpv_netfront_tx_poll(xpv_netfront_queue* queue, bool late) { return queue->tx.poll(late); }
 
 uint32_t xpv_netfront_tx_wait_ms(const xpv_netfront_queue* queue) { return queue->tx.wait_ms(); }
+
+void xpv_netfront_tx_timeout(xpv_netfront_queue* queue, uint32_t still_ms) {
+    queue->tx.timeout(still_ms);
+}
 
 void xpv_netfront_tx_release(xpv_netfront_queue* queue) { queue->tx.release(); }
 

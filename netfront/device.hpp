@@ -64,7 +64,8 @@ public:
     Result<void> connect() noexcept;
     void quiesce() noexcept { xpv_netfront_os_stop(os_); }
     void disconnect() noexcept;
-    void announce() noexcept { xpv_netfront_os_announce(os_); }
+    void announce() noexcept;
+    void look_again() noexcept;
 
     xpv_netfront_os* os() const noexcept { return os_; }
     const xpv_netfront_settings& settings() const noexcept { return settings_; }
@@ -87,6 +88,8 @@ public:
     void set_copybreak(uint32_t bytes) noexcept { store_once(&copybreak_, bytes); }
 
 private:
+    // io/netif.h, "Link state".
+    bool read_link() const noexcept { return store().flag(XPV_XS_PEER, "carrier", true); }
     Result<void> make_queues(uint32_t count) noexcept;
     Result<void> write_answer(bool multi_queue) const noexcept;
 
@@ -96,6 +99,7 @@ private:
     uint32_t wanted_queues_;
     uint32_t copybreak_;
     uint32_t mtu_ = 0; // applied last, of the node
+    bool link_ = true; // the backend's, as it was read last
     uint32_t queue_count_ = 0;
     Queue* queues_[XPV_NET_MAX_QUEUES] = {};
     xpv_netfront_counters counters_[XPV_NET_MAX_QUEUES] = {};

@@ -92,6 +92,7 @@ static struct xpv_end_driver netfront_driver = {
 	.type = "vif",
 	.stock = "xen-netfront",
 	.wanted = xen_has_pv_nic_devices,
+	.node = "carrier",
 	.create = netfront_create,
 	.handle = netfront_handle,
 	.withdraw = netfront_withdraw,

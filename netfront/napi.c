@@ -162,14 +162,22 @@ static void poll_after(struct netfront_queue *queue, u32 ms)
 	hrtimer_start(&queue->timer, wait, HRTIMER_MODE_REL_PINNED);
 }
 
+static struct netdev_queue *txq_of(const struct netfront_queue *queue)
+{
+	return netdev_get_tx_queue(queue->nf->netdev, queue->index);
+}
+
 void netfront_napi_owned(struct netfront_queue *queue,
 			 const struct xpv_netfront_queue *core)
 {
 	u32 ms;
 
-	if (likely(hrtimer_is_queued(&queue->timer)))
+	if (likely(hrtimer_is_queued(&queue->timer) && !queue->looks))
 		return;
 	ms = xpv_netfront_tx_wait_ms(core);
+	queue->looks = !ms && netif_xmit_stopped(txq_of(queue));
+	if (queue->looks)
+		ms = XPV_NET_LOOK_MS;
 	if (ms)
 		poll_after(queue, ms);
 }
@@ -178,8 +186,8 @@ void netfront_napi_owned(struct netfront_queue *queue,
 static void poll_tx(struct netfront_queue *queue, struct xpv_netfront_queue *core,
 		    int budget)
 {
-	struct netdev_queue *txq =
-		netdev_get_tx_queue(queue->nf->netdev, queue->index);
+	struct netdev_queue *txq = txq_of(queue);
+	u32 still_ms = 0;
 
 	if (likely(budget))
 		__netif_tx_lock(txq, smp_processor_id());
@@ -187,10 +195,14 @@ static void poll_tx(struct netfront_queue *queue, struct xpv_netfront_queue *cor
 		return;
 	if (xpv_netfront_tx_poll(core, READ_ONCE(queue->late)))
 		netif_tx_wake_queue(txq);
+	if (unlikely(budget && queue->late && netif_xmit_stopped(txq)))
+		still_ms = xpv_net_mind(&queue->still, txq, true);
+	if (unlikely(still_ms))
+		xpv_netfront_tx_timeout(core, still_ms);
 	WRITE_ONCE(queue->late, false);
-	__netif_tx_unlock(txq);
 	if (likely(budget))
 		netfront_napi_owned(queue, core);
+	__netif_tx_unlock(txq);
 }
 
 static int netfront_poll(struct napi_struct *napi, int budget)
@@ -242,6 +254,10 @@ static enum hrtimer_restart timer_fired(struct hrtimer *timer)
 	struct netfront_queue *queue =
 		container_of(timer, struct netfront_queue, timer);
 
+	/* Here already: after a pause of this domain the kernel's watchdog comes before
+	 * the poller. */
+	if (netif_xmit_stopped(txq_of(queue)))
+		xpv_net_vouch(&queue->still, txq_of(queue));
 	WRITE_ONCE(queue->late, true);
 	napi_schedule(&queue->napi);
 	return HRTIMER_NORESTART;

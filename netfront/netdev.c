@@ -1,136 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The net device: transmit, features, and what C++ asks of its lifecycle. */
+/* The net device: features, and what C++ asks of its lifecycle. */
 #include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
-#include <linux/skbuff.h>
-#include <net/sock.h>
-#include <net/tcp.h>
 
 #include "net/offload.h"
 #include "net/teardown.h"
 #include "netfront/netfront.h"
-
-#ifdef CONFIG_HIGHMEM
-#error "fragments are expected to have kernel addresses"
-#endif
-
-/* ---- transmit ---------------------------------------------------------- */
-
-static u32 flatten(const struct sk_buff *skb, struct xpv_bytes *runs)
-{
-	const struct skb_shared_info *info = skb_shinfo(skb);
-	u32 i, n = 0;
-
-	if (skb_headlen(skb)) {
-		runs[n].address = skb->data;
-		runs[n++].length = skb_headlen(skb);
-	}
-	for (i = 0; i < info->nr_frags; i++) {
-		runs[n].address = skb_frag_address(&info->frags[i]);
-		runs[n++].length = skb_frag_size(&info->frags[i]);
-	}
-	return n;
-}
-
-/* TCP sends nothing more: what tcp_small_queue_check() will say. */
-static bool tcp_at_limit(const struct sock *sk, const struct sk_buff *skb)
-{
-	unsigned long limit = READ_ONCE(sk->sk_pacing_rate) >>
-			      READ_ONCE(sk->sk_pacing_shift);
-
-	if (sk->sk_pacing_status == SK_PACING_NONE)
-		limit = min_t(unsigned long, limit,
-			      READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_limit_output_bytes));
-	limit = max_t(unsigned long, limit, 2 * skb->truesize);
-	return refcount_read(&sk->sk_wmem_alloc) > limit;
-}
-
-/*
- * Whoever gave a packet a destructor counts it, and sends no more with too many of them
- * under way: the bound of a burst. Memory of a user's own is counted by the user. TCP
- * does not wait for pure acknowledgements.
- */
-static bool is_owned(struct sk_buff *skb)
-{
-	return (skb->destructor && !skb_is_tcp_pure_ack(skb)) ||
-	       unlikely(skb_zcopy(skb));
-}
-
-static bool owner_at_limit(const struct sk_buff *skb)
-{
-	struct sock *sk = skb->sk;
-
-	if (skb->destructor == sock_wfree)
-		return !sock_writeable(sk);
-	return sk && sk_fullsock(sk) && sk_is_tcp(sk) && tcp_at_limit(sk, skb);
-}
-
-static void free_sent(struct sk_buff *skb)
-{
-	if (unlikely(irqs_disabled() || !in_softirq())) /* netpoll; a connection ends */
-		dev_consume_skb_any(skb);
-	else
-		napi_consume_skb(skb, 1); /* softirqs are off: frees in bulk */
-}
-
-void xpv_netfront_os_tx_done(struct xpv_netfront_os *os, uint32_t index,
-			     uint32_t count, void *const *packets, uint32_t bytes)
-{
-	u32 i;
-
-	for (i = 0; i < count; i++)
-		free_sent(packets[i]);
-	/* BQL counts bytes alone. */
-	netdev_tx_completed_queue(netdev_get_tx_queue(os->netdev, index), 0,
-				  bytes);
-}
-
-static netdev_tx_t netfront_start_xmit(struct sk_buff *skb,
-				       struct net_device *dev)
-{
-	struct xpv_netfront_os *nf = netdev_priv(dev);
-	u16 index = skb_get_queue_mapping(skb);
-	struct netfront_queue *queue = &nf->queues[index];
-	struct netdev_queue *txq = netdev_get_tx_queue(dev, index);
-	struct xpv_netfront_send send = { NULL };
-	struct xpv_bytes runs[MAX_SKB_FRAGS + 1];
-	struct xpv_offload offload;
-	u32 result, length = skb->len;
-
-	if (unlikely(index >= xpv_net_usable(&nf->usable))) {
-		dev_core_stats_tx_dropped_inc(dev);
-		dev_kfree_skb_any(skb);
-		return NETDEV_TX_OK;
-	}
-	skb_tx_timestamp(skb);
-	/* Before it can be answered; from the lock on, nobody else completes. */
-	netdev_tx_sent_queue(txq, length);
-	send.at_limit = netif_xmit_stopped(txq);
-	send.more = netdev_xmit_more() && !send.at_limit;
-	if (is_owned(skb)) {
-		send.packet = skb;
-		send.at_limit |= owner_at_limit(skb);
-	}
-	offload = xpv_net_get_offload(skb);
-	if (offload.csum == XPV_CSUM_BLANK)
-		send.ipv6 = vlan_get_protocol(skb) == htons(ETH_P_IPV6);
-
-	result = xpv_netfront_tx(queue->core, runs, flatten(skb, runs), length,
-				 offload, send);
-	if (unlikely(result & XPV_NETFRONT_TX_STOP))
-		netif_tx_stop_queue(txq);
-	if (unlikely(result & XPV_NETFRONT_TX_DROPPED)) {
-		netdev_tx_completed_queue(txq, 1, length);
-		dev_kfree_skb_any(skb);
-	} else if (send.packet) {
-		netfront_napi_owned(queue, queue->core);
-	} else {
-		free_sent(skb);
-	}
-	return NETDEV_TX_OK;
-}
 
 /* ---- open, close, features, statistics --------------------------------- */
 
@@ -182,7 +59,7 @@ static int netfront_open(struct net_device *dev)
 	struct xpv_netfront_os *nf = netdev_priv(dev);
 
 	polling_start(nf);
-	if (netif_carrier_ok(dev)) /* otherwise the announcement is still to come */
+	if (nf->service) /* otherwise the announcement is still to come */
 		service_start(nf);
 	return 0;
 }
@@ -223,10 +100,23 @@ static void netfront_get_stats64(struct net_device *dev,
 	}
 }
 
+/* The kernel's watchdog: the poller does not come by. Transmit queues are locked. */
+static void netfront_tx_timeout(struct net_device *dev, unsigned int index)
+{
+	struct xpv_netfront_os *nf = netdev_priv(dev);
+	unsigned long last = READ_ONCE(netdev_get_tx_queue(dev, index)->trans_start);
+
+	if (index >= xpv_net_usable(&nf->usable))
+		return;
+	xpv_netfront_tx_timeout(nf->queues[index].core, jiffies_to_msecs(jiffies - last));
+	napi_schedule(&nf->queues[index].napi);
+}
+
 static const struct net_device_ops netfront_netdev_ops = {
 	.ndo_open = netfront_open,
 	.ndo_stop = netfront_stop,
 	.ndo_start_xmit = netfront_start_xmit,
+	.ndo_tx_timeout = netfront_tx_timeout,
 	.ndo_fix_features = netfront_fix_features,
 	.ndo_get_stats64 = netfront_get_stats64,
 	.ndo_set_mac_address = eth_mac_addr,
@@ -277,6 +167,7 @@ struct net_device *netfront_netdev_new(struct xenbus_device *dev,
 
 	netdev->netdev_ops = &netfront_netdev_ops;
 	netdev->ethtool_ops = &netfront_ethtool_ops;
+	netdev->watchdog_timeo = XPV_NET_WATCHDOG;
 	netdev->min_mtu = ETH_MIN_MTU;
 	netdev->max_mtu = may->sg ? XPV_NETFRONT_MAX_MTU : XPV_NETFRONT_SLOT_MTU;
 	netdev->hw_features = NETIF_F_RXCSUM;
@@ -359,10 +250,22 @@ unlock:
 void xpv_netfront_os_announce(struct xpv_netfront_os *os)
 {
 	rtnl_lock();
-	netif_carrier_on(os->netdev);
+	os->service = true;
 	service_start(os);
 	rtnl_unlock();
-	queue_delayed_work(os->bus.end.driver->works, &os->peers_work, 0);
+}
+
+/* Queues that are stopped stay so: the ring may be full. */
+void xpv_netfront_os_link(struct xpv_netfront_os *os, bool up)
+{
+	rtnl_lock();
+	if (up)
+		netif_carrier_on(os->netdev);
+	else
+		netif_carrier_off(os->netdev);
+	rtnl_unlock();
+	if (up)
+		queue_delayed_work(os->bus.end.driver->works, &os->peers_work, 0);
 }
 
 void xpv_netfront_os_stop(struct xpv_netfront_os *os)
@@ -374,6 +277,7 @@ void xpv_netfront_os_stop(struct xpv_netfront_os *os)
 	rtnl_lock();
 	if (os->live) {
 		netif_carrier_off(dev);
+		os->service = false;
 		polling_stop(os);
 		for (i = 0; i < os->count; i++) {
 			/* Bytes that nobody will answer. */

@@ -7,6 +7,7 @@
 #include <linux/netdevice.h>
 #include <linux/workqueue.h>
 
+#include "net/still.h"
 #include "netfront/abi.h"
 #include "shim/shim.h"
 
@@ -20,6 +21,8 @@ struct netfront_queue {
 	struct napi_struct napi;
 	struct hrtimer timer; /* polls, though no event came */
 	bool late;	      /* it has fired since the last poll */
+	bool looks;	      /* it is far off, for a stopped queue: the transmitter's */
+	struct xpv_net_still still;
 	u16 index;
 };
 
@@ -38,6 +41,7 @@ struct xpv_netfront_os {
 	u32 usable;		       /* of them, now: net/teardown.h */
 	bool live;		       /* queues are connected and not stopped */
 	bool polling;		       /* their pollers are enabled */
+	bool service;		       /* announced */
 	struct netfront_queue *queues; /* max_queues of them */
 };
 
@@ -48,11 +52,15 @@ struct net_device *netfront_netdev_new(struct xenbus_device *dev,
 				       const struct xpv_net_settings *may);
 void netfront_netdev_free(struct net_device *netdev);
 
+/* xmit.c */
+netdev_tx_t netfront_start_xmit(struct sk_buff *skb, struct net_device *dev);
+
 /* napi.c */
 int netfront_napi_add(struct netfront_queue *queue);
 void netfront_napi_del(struct netfront_queue *queues, u32 count);
 void netfront_napi_kick(struct netfront_queue *queue);
-/* After a packet with an owner was sent: poll within a bounded time. */
+/* After a packet with an owner was sent, or the last that there was room for: poll within
+ * a bounded time. Not netpoll's; under the transmit queue's lock. */
 void netfront_napi_owned(struct netfront_queue *queue,
 			 const struct xpv_netfront_queue *core);
 

@@ -321,6 +321,20 @@ bool Transmit::poll(bool late) noexcept {
     return wake && !device.broken();
 }
 
+void Transmit::timeout(uint32_t still_ms) noexcept {
+    Device& device = queue_.device();
+    xpv_netfront_ring_view now{};
+    view(now);
+    ++device.counters(queue_.index()).tx_timeouts;
+    xpv_log(device.bus(), XPV_LOG_WARN,
+            "queue %u: nothing sent for %u ms, the backend owes answers for %u of %u slots "
+            "(request %u, answer %u, its %u, event at %u)%s",
+            queue_.index().number(), still_ms, now.ring.req - now.ring.rsp, now.ring.size,
+            now.ring.req, now.ring.rsp, now.ring.shared_rsp_prod, now.ring.shared_rsp_event,
+            now.ring.owes_eoi ? ", an event came" : "");
+    queue_.tx_gate().notify();
+}
+
 void Transmit::view(xpv_netfront_ring_view& view) const noexcept {
     ring_.view(view.ring);
     view.ring.port = queue_.tx_gate().port().number();

@@ -72,7 +72,8 @@ public:
     bool due() const noexcept;
     uint32_t wait_ms() const noexcept;
     bool poll(bool late) noexcept;
-    // What xpv_netfront_tx_release() says.
+    // What xpv_netfront_tx_timeout() says, and what xpv_netfront_tx_release() does.
+    void timeout(uint32_t still_ms) noexcept;
     void release() noexcept;
     // Were there responses since the last call? The poller; without the lock.
     bool take_found() noexcept { return load_once(&found_) && atomic_exchange(&found_, false); }

@@ -85,20 +85,69 @@ static void otherend_changed(struct xenbus_device *dev, enum xenbus_state state)
 static bool hotplug_will_handle(struct xenbus_watch *watch, const char *path,
 				const char *token)
 {
+	struct xpv_xenbus *bus =
+		container_of(watch, struct xpv_xenbus, end.watch);
+	const char *own = bus->end.driver->node;
 	const char *node = strrchr(path, '/');
 
-	return watch->nr_pending == 0 && node &&
-	       (!strcmp(node, "/hotplug-status") || !strcmp(node, "/online") ||
-		!strcmp(path, watch->node));
+	return watch->nr_pending == 0 && node++ &&
+	       (!strcmp(node, "hotplug-status") || !strcmp(node, "online") ||
+		(own && !strcmp(node, own)) || !strcmp(path, watch->node));
 }
 
-static void hotplug_changed(struct xenbus_watch *watch, const char *path,
-			    const char *token)
+/* The driver's node in the other end's folder. */
+static bool node_will_handle(struct xenbus_watch *watch, const char *path,
+			     const char *token)
+{
+	return watch->nr_pending == 0;
+}
+
+static void node_changed(struct xenbus_watch *watch, const char *path,
+			 const char *token)
 {
 	struct xpv_xenbus *bus =
-		container_of(watch, struct xpv_xenbus, end.hotplug);
+		container_of(watch, struct xpv_xenbus, end.watch);
 
 	xpv_end_poke(bus, XPV_CHANGED, 0);
+}
+
+static int watch_start(struct xpv_xenbus *bus)
+{
+	struct xenbus_device *dev = bus->dev;
+	int err = xenbus_watch_pathfmt(dev, &bus->end.watch, hotplug_will_handle,
+				       node_changed, "%s", dev->nodename);
+
+	bus->end.watching = !err;
+	return err;
+}
+
+/* Without it a frontend goes on, and does not hear of changes. */
+static void node_watch_start(struct xpv_xenbus *bus)
+{
+	struct xenbus_watch *watch = &bus->end.watch;
+	const char *node = bus->end.driver->node;
+
+	if (!node)
+		return;
+	watch->node = kasprintf(GFP_NOIO, "%s/%s", bus->dev->otherend, node);
+	watch->will_handle = node_will_handle;
+	watch->callback = node_changed;
+	bus->end.watching = watch->node && !register_xenbus_watch(watch);
+	if (bus->end.watching)
+		return;
+	dev_warn(&bus->dev->dev, "cannot watch the backend's node %s\n", node);
+	kfree(watch->node);
+	watch->node = NULL;
+}
+
+static void watch_stop(struct xpv_xenbus *bus)
+{
+	if (!bus->end.watching)
+		return;
+	unregister_xenbus_watch(&bus->end.watch);
+	kfree(bus->end.watch.node);
+	memset(&bus->end.watch, 0, sizeof(bus->end.watch));
+	bus->end.watching = false;
 }
 
 /* The bus has removed its watch of the other end. */
@@ -108,10 +157,7 @@ static void end_remove(struct xenbus_device *dev)
 	struct xpv_end_driver *driver = bus->end.driver;
 	int i;
 
-	if (bus->end.watching) {
-		unregister_xenbus_watch(&bus->end.hotplug);
-		kfree(bus->end.hotplug.node);
-	}
+	watch_stop(bus);
 	handle(bus, XPV_REMOVE);
 	driver->withdraw(bus);
 	for (i = 0; i < XPV_POKES; i++)
@@ -140,12 +186,11 @@ static int end_probe(struct xenbus_device *dev,
 	if (!driver->backend) {
 		/* A backend that cannot be talked to now may come round later. */
 		handle(bus, XPV_PROBED);
+		node_watch_start(bus);
 		return 0;
 	}
 	xpv_end_poke(bus, XPV_CHANGED, 0);
-	err = xenbus_watch_pathfmt(dev, &bus->end.hotplug, hotplug_will_handle,
-				   hotplug_changed, "%s", dev->nodename);
-	bus->end.watching = !err;
+	err = watch_start(bus);
 	if (err)
 		end_remove(dev);
 	return err;
@@ -163,7 +208,13 @@ static int end_suspend(struct xenbus_device *dev)
  */
 static int end_resume(struct xenbus_device *dev)
 {
-	return handle(dev_get_drvdata(&dev->dev), XPV_RESUMED);
+	struct xpv_xenbus *bus = dev_get_drvdata(&dev->dev);
+
+	if (!bus->end.driver->backend) {
+		watch_stop(bus); /* it may be another folder */
+		node_watch_start(bus);
+	}
+	return handle(bus, XPV_RESUMED);
 }
 
 void xpv_xenbus_init(struct xpv_xenbus *bus, struct xenbus_device *dev)

@@ -26,6 +26,9 @@ struct xpv_end_driver {
 	const char *type;  /* of its devices: "vif" */
 	const char *stock; /* Linux's module for the same devices */
 	bool backend;
+	/* A node that is looked at when it changes; NULL: none. Of a backend's own folder, or a
+	 * frontend's other end's. */
+	const char *node;
 	bool (*wanted)(void); /* this domain has such devices; NULL: each does */
 
 	/* A device's data, or an ERR_PTR that the toolstack was told of. */
@@ -57,7 +60,9 @@ struct xpv_end {
 	struct xpv_end_driver *driver;
 	struct mutex lock; /* around handle(); a driver's for what it must not meet */
 	struct xpv_poke pokes[XPV_POKES];
-	struct xenbus_watch hotplug; /* nodes of a backend's that the toolstack writes */
+	/* A backend's folder, for nodes that the toolstack writes; a frontend's, for the
+	 * driver's node. */
+	struct xenbus_watch watch;
 	bool watching;
 };
 

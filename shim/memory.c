@@ -57,6 +57,11 @@ uint64_t xpv_now_ms(void)
 	return jiffies64_to_msecs(get_jiffies_64());
 }
 
+uint64_t xpv_now_ns(void)
+{
+	return ktime_get_ns();
+}
+
 void xpv_sleep_ms(uint32_t ms)
 {
 	msleep(ms);

@@ -117,6 +117,8 @@ void xpv_xenbus_well(xpv_xenbus* bus) {
 
 uint64_t xpv_now_ms() { return xpv::fake::world().now_ms; }
 
+uint64_t xpv_now_ns() { return xpv::fake::world().now_ms * 1'000'000 + xpv::fake::world().more_ns; }
+
 void xpv_sleep_ms(uint32_t ms) {
     xpv::fake::world().account.enter(xpv::fake::Call::Wait, xpv::fake::Context::Process);
     xpv::fake::world().now_ms += ms;

@@ -61,6 +61,7 @@ public:
     Log& log;
     xpv_xenbus& bus;
     uint64_t now_ms = 1000; // xpv_now_ms()
+    uint64_t more_ns = 0;   // xpv_now_ns() besides
 
     // The peer lets go of everything and the deferred list runs dry.
     void settle() noexcept;

@@ -8,6 +8,7 @@
 #include "kunit/host/cases.hpp"
 #include "net/host/backend.hpp"
 #include "net/host/receive.hpp"
+#include "net/host/sharing.hpp"
 #include "net/host/teardown.hpp"
 #include "net/host/transmit.hpp"
 
@@ -52,6 +53,9 @@ std::vector<Scenario> scenarios() {
         // requests, buffers, packets
         scenario<Backend>("backend-shared-gate", 3, {2, 0, 0}),
         scenario<Backend>("backend-buffers", 2, {1, 1, 2}),
+        // pollers, packets, change
+        scenario<Sharing>("rate-shared", 3, {2, 3, false}),
+        scenario<Sharing>("rate-live", 3, {2, 2, true}),
     };
 }
 
@@ -81,6 +85,7 @@ const Mistake mistakes[] = {
     {"caught-not-started", Fault::NotStarted, "teardown-reconnect", "the queue is stopped"},
     {"caught-napi-disabled-first", Fault::DisableFirst, "teardown", ""},
     {"caught-timer-ended-first", Fault::TimerFirst, "teardown", ""},
+    {"caught-rate-not-kicked", Fault::NotKicked, "rate-live", "a poller waits for the old rate"},
     {"caught-one-poller-pays-for-both", Fault::OneSharedBit, "backend", "an EOI before"},
 };
 

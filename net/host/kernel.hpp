@@ -32,6 +32,7 @@ enum class Fault : uint8_t {
     TimerFirst,          // the timer's end before napi_disable()
     NotStarted,          // a new connection leaves the queue as the old one left it
     OneSharedBit,        // one poller's idleness pays for both
+    NotKicked,           // a rate changes, and nobody tells those who wait for the old one's credit
 };
 inline Fault fault = Fault::None;
 inline bool makes(Fault which) { return fault == which; }

@@ -118,7 +118,7 @@ uint32_t xpv_netback_os::tx_batch(uint32_t index, uint32_t max) noexcept {
     const In softirq{world.account, Context::Softirq};
     constexpr uint32_t bytes = (2 + XPV_NETBACK_TX_PAGES) * page_size;
     xpv_netback_queue* const core = queues[index].core;
-    const uint32_t count = xpv_netback_tx_gather(core, batch_, max, map_above);
+    const uint32_t count = xpv_netback_tx_gather(core, batch_, max, map_above, &tx_hold_ns);
     EXPECT(count <= max);
     for (uint32_t i = 0; i < count; ++i) {
         xpv_netback_tx_packet& p = batch_[i];
@@ -155,7 +155,10 @@ uint32_t xpv_netback_os::tx_batch(uint32_t index, uint32_t max) noexcept {
 bool xpv_netback_os::tx_idle(uint32_t index) noexcept {
     const In softirq{world.account, Context::Softirq};
     uint32_t event = 0;
-    const bool again = xpv_netback_tx_stop(queues[index].core, &event);
+    const bool kept = tx_hold_ns != 0;
+    if (kept)
+        xpv_netback_tx_hold(queues[index].core, &event);
+    const bool again = !kept && xpv_netback_tx_stop(queues[index].core, &event);
     if (!again && !polled_on)
         xpv_netback_idle(queues[index].core, XPV_NETBACK_TX, event);
     return again;
@@ -180,7 +183,7 @@ void xpv_netback_os::forget() noexcept {
 uint32_t xpv_netback_os::rx_send(const xpv_netback_rx_packet* list, uint32_t count,
                                  uint32_t index) noexcept {
     const In softirq{world.account, Context::Softirq};
-    return xpv_netback_rx_send(queues[index].core, list, count);
+    return xpv_netback_rx_send(queues[index].core, list, count, &rx_hold_ns);
 }
 
 bool xpv_netback_os::rx_idle(bool waiting, uint32_t index) noexcept {
@@ -245,6 +248,8 @@ void xpv_netback_os_detach(xpv_netback_os* vif) {
 }
 
 void xpv_netback_os_carrier(xpv_netback_os* vif, bool on) { vif->carrier = on; }
+
+bool xpv_netback_os_link(const xpv_netback_os* vif) { return vif->link; }
 
 void xpv_netback_os_schedule(netback_queue* queue, uint32_t pollers) {
     EXPECT(queue->vif != nullptr);

@@ -51,8 +51,11 @@ struct xpv_netback_os : xpv::NoCopy {
     netback_queue queues[max_queues] = {};
     bool running = false;
     bool carrier = false;
-    bool polled_on = false; // the scheduler lets no poller go
-    bool starve = false;    // no memory for packets
+    bool link = true;        // xpv_netback_os_link()
+    uint64_t tx_hold_ns = 0; // of the last batch
+    uint64_t rx_hold_ns = 0; // of the last rx_send()
+    bool polled_on = false;  // the scheduler lets no poller go
+    bool starve = false;     // no memory for packets
     uint32_t map_above = 65536;
     // Mapped packets stay out until done(), as in some queue of the stack.
     bool hold = false;

@@ -139,34 +139,6 @@ TEST(netback_settle_acts_before_it_shows) {
     world.account.at_each_call(nullptr, nullptr);
 }
 
-// A rate that the toolstack set and nobody keeps: one line per connection.
-TEST(netback_settle_rate_is_not_honoured) {
-    for (const char* rate :
-         each("", "1250000,50000", "99999999999999999999999999999999999999999999999999,50000")) {
-        World world;
-        Backend vif{world};
-        Guest guest{world};
-        guest.offer();
-        guest.hotplug();
-        if (*rate != '\0')
-            world.bus.own.set("rate", rate);
-        CHECK(vif.create());
-        CHECK_EQ(world.bus.state(), connected);
-        CHECK_EQ(world.log.warnings, *rate != '\0' ? 1u : 0u);
-        CHECK_EQ(world.log.has("not honoured"), *rate != '\0');
-        CHECK_EQ(world.log.has("\"1250000,50000\""), *rate == '1');
-        vif.handle(XPV_CHANGED);
-        CHECK_EQ(world.log.warnings, *rate != '\0' ? 1u : 0u);
-        guest.state(6);
-        vif.handle(XPV_CHANGED);
-        guest.state(1);
-        vif.handle(XPV_CHANGED);
-        guest.offer();
-        vif.handle(XPV_CHANGED);
-        CHECK_EQ(world.log.warnings, *rate != '\0' ? 2u : 0u);
-    }
-}
-
 // Connected to our predecessor: it is said why nothing comes of it, and no longer once
 // the frontend has connected to us.
 TEST(netback_settle_to_a_predecessor) {

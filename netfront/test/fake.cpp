@@ -55,7 +55,10 @@ void xpv_netfront_os_announce(xpv_netfront_os* os) {
     ++os->announced;
 }
 
+void xpv_netfront_os_link(xpv_netfront_os* os, bool up) { os->carrier = up; }
+
 void xpv_netfront_os_stop(xpv_netfront_os* os) {
+    os->carrier = false;
     os->stopped = true;
     for (auto& queue : os->queue) {
         if (queue != nullptr)

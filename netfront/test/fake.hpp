@@ -21,6 +21,7 @@ struct xpv_netfront_os {
     bool stopped = true;
     uint32_t starts = 0;
     uint32_t announced = 0;
+    bool carrier = false;
     uint16_t done[256] = {}; // packets handed back, in order
     uint32_t done_count = 0;
     uint64_t done_bytes = 0; // answered
