@@ -119,8 +119,8 @@ def function(name):
     ping(name, 5, 1000)
     back = start("nc -d -l -p 5021 | sha256sum")
     wait_for("dom0 listens", lambda: ":5021 " in run("ss -ltn"))
-    sent = guest(name, f"head -c 8M /dev/urandom > /tmp/t; timeout 60 nc -N {address('dom0')} 5021 < /tmp/t;"
-                 " sha256sum < /tmp/t; rm /tmp/t")
+    sent = guest(name, f"head -c 8M /dev/urandom > /tmp/t; timeout 60 nc -N {address('dom0')} 5021 < /tmp/t"
+                 " || exit; sha256sum < /tmp/t; rm /tmp/t")
     check(finish(back, 60).split()[0] == sent.split()[0], "sha256 differs in dom0")
     sink = guest_start(name, "nc -d -l -p 5022 | sha256sum")
     wait_for("the guest listens", lambda: ":5022 " in guest(name, "ss -ltn", ok=False))
