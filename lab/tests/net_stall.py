@@ -14,6 +14,7 @@ from labtest import (Failed, address, check, finish, guest, guest_start, online,
 PARAMETERS = "/sys/module/xpv_netback/parameters"
 DRAIN_MS, STALL_MS = 1000, 6000
 MTU = 9000
+SIZE = 8 << 20
 # Beyond rx_queue_bytes: one packet that was let in just below it, of each sender.
 SLACK = 2 * 65536
 
@@ -115,16 +116,17 @@ def restore(names):
 
 
 def function(name):
-    """Everything a guest may ask of dom0: echoes, and 8 MiB each way."""
+    """Everything a guest may ask of dom0: echoes, and SIZE each way."""
     ping(name, 5, 1000)
     back = start("nc -d -l -p 5021 | sha256sum")
     wait_for("dom0 listens", lambda: ":5021 " in run("ss -ltn"))
-    sent = guest(name, f"head -c 8M /dev/urandom > /tmp/t; timeout 60 nc -N {address('dom0')} 5021 < /tmp/t"
-                 " || exit; sha256sum < /tmp/t; rm /tmp/t")
+    # busybox's timeout would take its own shell's nc.
+    sent = guest(name, f"head -c {SIZE} /dev/urandom > /tmp/t && timeout 60 /usr/bin/nc -N {address('dom0')} "
+                 "5021 < /tmp/t || exit; sha256sum < /tmp/t; rm /tmp/t")
     check(finish(back, 60).split()[0] == sent.split()[0], "sha256 differs in dom0")
     sink = guest_start(name, "nc -d -l -p 5022 | sha256sum")
     wait_for("the guest listens", lambda: ":5022 " in guest(name, "ss -ltn", ok=False))
-    run(f"head -c 8M /dev/urandom > /tmp/t && timeout 60 nc -N {address(name)} 5022 < /tmp/t")
+    run(f"head -c {SIZE} /dev/urandom > /tmp/t && timeout 60 nc -N {address(name)} 5022 < /tmp/t")
     check(finish(sink, 60).split()[0] == run("sha256sum < /tmp/t").split()[0], "sha256 differs in the guest")
 
 
@@ -144,6 +146,7 @@ def stalled(names, threshold):
     run(f"xl pause {victim}")
     try:
         with Flood(victim, other) as flood:
+            wait_for("packets wait for the victim", lambda: flood.most > 0)
             time.sleep(3 * DRAIN_MS / 1000)
             queued, held = backlog(device), waiting(device)
             must(queued == 0, f"{queued} packets in the qdisc after the drain time, flood on")
