@@ -185,17 +185,17 @@ def deferred(name):
     transfer(name)
 
 
-def transfer(name, size=4):
-    """A few MiB of TCP each way."""
+def transfer(name, size=4 << 20):
+    """A few MiB of TCP each way. busybox's head knows no M."""
     sink = guest_start(name, "nc -d -l -p 5012 | sha256sum")
     wait_for("the guest listens", lambda: ":5012 " in guest(name, "ss -ltn", ok=False))
-    run(f"head -c {size}M /dev/urandom > /tmp/t && nc -N {address(name)} 5012 < /tmp/t")
+    run(f"head -c {size} /dev/urandom > /tmp/t && nc -N {address(name)} 5012 < /tmp/t")
     want = run("sha256sum < /tmp/t").split()[0]
     check(finish(sink).split()[0] == want, "sha256 differs at the guest")
     back = start("nc -d -l -p 5013 | sha256sum")
     wait_for("dom0 listens", lambda: ":5013 " in run("ss -ltn"))
-    sent = guest(name, f"head -c {size}M /dev/urandom > /tmp/t; nc -N {address('dom0')} 5013 < /tmp/t;"
-                 " sha256sum < /tmp/t; rm /tmp/t")
+    sent = guest(name, f"head -c {size} /dev/urandom > /tmp/t && nc -N {address('dom0')} 5013 < /tmp/t"
+                 " || exit; sha256sum < /tmp/t; rm /tmp/t")
     check(finish(back).split()[0] == sent.split()[0], "sha256 differs in dom0")
 
 
