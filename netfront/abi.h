@@ -215,8 +215,8 @@ void xpv_netfront_done(struct xpv_netfront_queue *queue,
 /* Poll queue index soon. Any context. */
 void xpv_netfront_os_schedule(struct xpv_netfront_os *os, uint32_t index);
 /*
- * The backend has answered packets of so many bytes, 0 if xpv_netfront_tx_release()
- * calls; count (0..XPV_NETFRONT_BATCH) owned packets are their owners' again. Under the
+ * The backend has answered packets of so many bytes, or nothing for so long that they are
+ * to be forgotten; 0 if xpv_netfront_tx_release() calls. count (0..XPV_NETFRONT_BATCH) owned packets are their owners' again. Under the
  * transmit queue's lock, or as xpv_netfront_tx_release() was called.
  */
 void xpv_netfront_os_tx_done(struct xpv_netfront_os *os, uint32_t index,

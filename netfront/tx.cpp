@@ -299,13 +299,18 @@ uint32_t Transmit::wait_ms() const noexcept {
 }
 
 // Nothing came for the whole wait. A backend that answers nothing for about a second,
-// the sum of all waits, keeps nobody's packets.
+// the sum of all waits, keeps nobody's packets: nor those that wait behind BQL's limit, which
+// forgets what is in the ring. So much as that holds may follow.
 void Transmit::wait_longer() noexcept {
     if (wait_ms_ < last_wait_ms) {
         store_once(&wait_ms_, wait_ms_ * 2);
         return;
     }
     queue_.device().counters(queue_.index()).tx_overdue += held_;
+    for (uint16_t& bytes : size_) {
+        done_bytes_ += bytes;
+        bytes = 0;
+    }
     release();
 }
 
