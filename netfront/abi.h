@@ -216,8 +216,9 @@ void xpv_netfront_done(struct xpv_netfront_queue *queue,
 void xpv_netfront_os_schedule(struct xpv_netfront_os *os, uint32_t index);
 /*
  * The backend has answered packets of so many bytes, or nothing for so long that they are
- * to be forgotten; 0 if xpv_netfront_tx_release() calls. count (0..XPV_NETFRONT_BATCH) owned packets are their owners' again. Under the
- * transmit queue's lock, or as xpv_netfront_tx_release() was called.
+ * to be forgotten; 0 if xpv_netfront_tx_release() calls. count (0..XPV_NETFRONT_BATCH)
+ * owned packets are their owners' again. Under the transmit queue's lock, or as
+ * xpv_netfront_tx_release() was called.
  */
 void xpv_netfront_os_tx_done(struct xpv_netfront_os *os, uint32_t index,
 			     uint32_t count, void *const *packets, uint32_t bytes);
