@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // What a test says.
 //
-//     TEST(ring_wraps) {                   // and CASE(ring_wraps) in kunit/cases.h
+//     TEST(ring_wraps) {                   // and CASE(ring_wraps) in kunit/cases/
 //         CHECK(ring.empty());             // fails the test and returns from here
 //         CHECK_EQ(ring.free(), 256u);     // the same, and shows both values
 //         CHECK_STREQ(text, "connected");
