@@ -18,6 +18,9 @@
 /* For `echo 0 > balloon`, seconds; a host that is full gives nothing back. */
 #define RELEASE_S 60
 
+/* How long somebody's death is put off for a lock. */
+#define OOM_PATIENCE (2 * HZ)
+
 /* Parameters are set before the module's init, and after its exit. */
 struct xpv_balloon_os balloon_os = {
 	.lock = __MUTEX_INITIALIZER(balloon_os.lock),
@@ -220,13 +223,28 @@ static int work(void *data)
 	return 0;
 }
 
-/* Under oom_lock. Whoever holds ours may be waiting for memory: then somebody dies. */
+/*
+ * Under oom_lock. Whoever holds ours may be waiting for memory himself, be it the caller: then
+ * somebody dies. But mostly he has only lost the processor, or waits for xenstore.
+ */
+static bool oom_lock_ours(struct xpv_balloon_os *os)
+{
+	const unsigned long end = jiffies + OOM_PATIENCE;
+
+	while (!mutex_trylock(&os->lock)) {
+		if (current == os->thread || time_after(jiffies, end))
+			return false;
+		schedule_timeout_uninterruptible(1);
+	}
+	return true;
+}
+
 static int oom_notify(struct notifier_block *notifier, unsigned long unused,
 		      void *freed)
 {
 	struct xpv_balloon_os *os = container_of(notifier, struct xpv_balloon_os, oom);
 
-	if (mutex_trylock(&os->lock)) {
+	if (oom_lock_ours(os)) {
 		*(unsigned long *)freed += xpv_balloon_oom(os->core);
 		mutex_unlock(&os->lock);
 	}
