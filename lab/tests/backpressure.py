@@ -156,9 +156,10 @@ def beside(names):
 
 def tcp_small_queues(names):
     """The socket is charged for what is in the device, and that is little."""
-    for name in names:
-        sink = Sink(socket.SOCK_STREAM, 5407)
-        was = sent(name, "tcp", address("dom0"), 5407, 32768, 100000, "seconds=8")
+    for number, name in enumerate(names):
+        port = 5410 + number  # the former may be in use still
+        sink = Sink(socket.SOCK_STREAM, port)
+        was = sent(name, "tcp", address("dom0"), port, 32768, 100000, "seconds=8")
         say(f"{STACKS[name]}: {was}")
         check(sink.bytes > RATE, f"{sink.bytes} bytes arrived")
         if name != names[0]:
