@@ -318,7 +318,7 @@ bool Transmit::poll(bool late) noexcept {
     Device& device = queue_.device();
     if (device.broken())
         return false;
-    if (reap() == 0 && late && held_ > 0)
+    if (reap() == 0 && late && (held_ > 0 || asked_))
         wait_longer();
     const bool wake = stopped_ && wait_for_room();
     if (asked_ && !stopped_)

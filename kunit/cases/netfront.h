@@ -53,6 +53,7 @@ END_SUITE(netfront_tx_layout)
 
 SUITE(netfront_owner)
 CASE(netfront_owner_waits_are_bounded)
+CASE(netfront_owner_behind_nobodys_packets)
 CASE(netfront_owner_slow_backend)
 CASE(netfront_owner_link_down)
 CASE(netfront_owner_while_the_backend_closes)

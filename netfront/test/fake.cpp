@@ -404,10 +404,11 @@ uint32_t send_owned(Frontend& vif, const uint8_t* bytes, uint32_t length, uintpt
                     bool at_limit, bool more) noexcept {
     const In in{vif.world.account, Context::Softirq};
     const xpv_bytes run{bytes, length};
-    vif.os.held.take();
+    if (number != 0)
+        vif.os.held.take();
     const uint32_t result = xpv_netfront_tx(
         vif.queue(), &run, 1, length, {}, {reinterpret_cast<void*>(number), at_limit, false, more});
-    if (result & XPV_NETFRONT_TX_DROPPED)
+    if (number != 0 && (result & XPV_NETFRONT_TX_DROPPED))
         vif.os.held.give();
     return result;
 }

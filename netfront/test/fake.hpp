@@ -148,7 +148,7 @@ void fill(uint32_t seed) noexcept;
 uint32_t send(Frontend& vif, const uint8_t* bytes, uint32_t length, xpv_offload offload = {},
               bool more = false, uint32_t index = 0, bool ipv6 = false) noexcept;
 
-// The same for an owner who waits for number to come back in vif.os.done.
+// The same for an owner who waits for number to come back in vif.os.done; 0: nobody does.
 uint32_t send_owned(Frontend& vif, const uint8_t* bytes, uint32_t length, uintptr_t number,
                     bool at_limit = false, bool more = false) noexcept;
 

@@ -74,6 +74,26 @@ TEST(netfront_owner_waits_are_bounded) {
     CHECK_EQ(wait_ms(vif), 2u);
 }
 
+// What fills BQL's limit may be nobody's, forwarded packets say: who waits behind it waits no
+// longer for that.
+TEST(netfront_owner_behind_nobodys_packets) {
+    Frontend vif;
+    CHECK(vif.connect());
+    Wire wire{vif};
+    for (uint32_t i = 0; i < 5; ++i)
+        CHECK_EQ(send_owned(vif, packet_bytes, 60, 0, i == 4), sent);
+    uint32_t looks = 0;
+    while (vif.os.done_bytes == 0 && looks < 20) {
+        poll_tx(vif, 0, true);
+        ++looks;
+    }
+    CHECK(looks > 1 && looks <= 10);
+    CHECK_EQ(vif.os.done_bytes, 5 * 60u);
+    CHECK_EQ(wire.serve_tx(), 5u);
+    poll_tx(vif, 0, true);
+    CHECK_EQ(vif.os.done_bytes, 5 * 60u);
+}
+
 // A backend that answers, however slowly, is waited for.
 TEST(netfront_owner_slow_backend) {
     Frontend vif;
